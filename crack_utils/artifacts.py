@@ -1,0 +1,296 @@
+"""A run's folder: the only place that knows its file names. Read and write, nothing else.
+
+``runs/NAME/`` holds params.json, history.csv, train.log, model.safetensors (its presence says that training finished),
+checkpoint.pt and best.safetensors (only until then), predictions/{val,test}.npz, per_image.csv, metrics.json
+(its presence says that evaluation finished) and the executed notebooks.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from crack_utils.config import ParameterError, RunParameters, check_run_name, parse_parameters
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+HISTORY_COLUMNS = ["epoch", "loss", "loss_segmentation", "loss_decision", "learning_rate", "time_s"]
+VALIDATION_COLUMNS = ["val_precision", "val_recall", "val_f1", "val_seg_threshold", "val_decision_ap"]
+
+
+class MissingRun(ValueError):
+    """A step that was asked for before the step it builds on."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"MissingRun: {self}"]
+
+
+def home() -> Path:
+    """The folder with ``runs/``, ``report/`` and ``data/``: the repository, or what CRACK_HOME names."""
+    return Path(os.environ.get("CRACK_HOME") or REPOSITORY)
+
+
+def sample_folder() -> Path:
+    return home() / "data" / "sample"
+
+
+def report_dir(run_name: str) -> Path:
+    return home() / "report" / check_run_name(run_name)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A scratch path that becomes ``path`` when the block ends well: no reader ever meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
+    try:
+        yield Path(scratch)
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Stored predictions of one split, each map at its crop's own size."""
+
+    stems: list[str]
+    seg_probs: list[np.ndarray]  # (H, W) float32
+    masks: list[np.ndarray]  # (H, W) bool
+    decision_probs: np.ndarray  # (N,) float32
+
+    @property
+    def has_crack(self) -> np.ndarray:
+        """(N,) bool"""
+        return np.array([mask.any() for mask in self.masks], bool)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    name: str
+
+    def __post_init__(self):
+        check_run_name(self.name)
+
+    @property
+    def folder(self) -> Path:
+        return home() / "runs" / self.name
+
+    def path(self, file_name: str) -> Path:
+        return self.folder / file_name
+
+    def notebook(self, name: str) -> Path:
+        """Where the executed copy of notebook ``name`` is kept."""
+        return self.path(f"{name}.ipynb")
+
+    # --- parameters and data facts
+    def save_params(self, params: RunParameters, resolved: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write params.json.
+
+        Args:
+            params: as given; those off the defaults are kept under ``given``.
+            resolved: values that replaced a default such as "auto" or "the data set's own".
+            facts: what the data turned out to be, kept under ``data``.
+        """
+        values = {**params.as_dict(), **resolved}
+        self._write_json("params.json", {"run_name": self.name, **values, "given": params.given(), "data": facts})
+
+    def load_params(self) -> RunParameters:
+        """The parameters as they were given."""
+        return parse_parameters(self.load_resolved()["given"])
+
+    def load_resolved(self) -> dict[str, Any]:
+        """All of params.json."""
+        return self._read_json("params.json")
+
+    def load_facts(self) -> dict[str, Any]:
+        return self.load_resolved()["data"]
+
+    # --- training
+    @property
+    def is_trained(self) -> bool:
+        return self.path("model.safetensors").is_file()
+
+    def save_history(self, rows: list[dict[str, float]]) -> None:
+        with written_whole(self.path("history.csv")) as scratch:
+            pd.DataFrame(rows, columns=HISTORY_COLUMNS + VALIDATION_COLUMNS).to_csv(scratch, index=False)
+
+    def load_history(self) -> pd.DataFrame:
+        return pd.read_csv(self.path("history.csv"))
+
+    def load_log(self) -> str:
+        """The training's log, continued by the evaluation."""
+        return self.path("train.log").read_text(encoding="utf-8")
+
+    def log(self, line: str) -> None:
+        """Add a line to train.log and print it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.path("train.log").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        print(line, flush=True)
+
+    def save_best(self, model: torch.nn.Module) -> None:
+        self._save_weights("best.safetensors", model)
+
+    def save_model(self, model: torch.nn.Module) -> None:
+        """Write the final weights, which says that training finished, and drop what only an unfinished one needs."""
+        self._save_weights("model.safetensors", model)
+        for name in ("checkpoint.pt", "best.safetensors"):
+            self.path(name).unlink(missing_ok=True)
+
+    def load_best(self, model: torch.nn.Module) -> None:
+        model.load_state_dict(load_file(self.path("best.safetensors")))
+
+    def load_model(self, model: torch.nn.Module) -> None:
+        model.load_state_dict(load_file(self.path("model.safetensors")))
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        with written_whole(self.path("checkpoint.pt")) as scratch:
+            torch.save(state, scratch)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The state after the last validated epoch of a training that did not finish."""
+        path = self.path("checkpoint.pt")
+        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+
+    # --- evaluation
+    @property
+    def is_evaluated(self) -> bool:
+        return self.path("metrics.json").is_file()
+
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        self._write_json("metrics.json", metrics)
+
+    def load_metrics(self) -> dict[str, Any]:
+        return self._read_json("metrics.json")
+
+    def save_per_image(self, frame: pd.DataFrame) -> None:
+        with written_whole(self.path("per_image.csv")) as scratch:
+            frame.to_csv(scratch, index=False)
+
+    def load_per_image(self) -> pd.DataFrame:
+        return pd.read_csv(self.path("per_image.csv"), dtype={"stem": str, "photo": str})
+
+    def forget_results(self) -> None:
+        """Remove what a training and an evaluation left, before another one starts in the same folder."""
+        names = ("params.json", "history.csv", "train.log", "model.safetensors", "checkpoint.pt", "best.safetensors")
+        for name in (*names, "predictions/val.npz", "predictions/test.npz", "per_image.csv", "metrics.json"):
+            self.path(name).unlink(missing_ok=True)
+
+    # --- helpers
+    def _save_weights(self, name: str, model: torch.nn.Module) -> None:
+        with written_whole(self.path(name)) as scratch:
+            save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, scratch)
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+        with written_whole(self.path(name)) as scratch:
+            scratch.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.path(name)
+        if not path.is_file():
+            raise MissingRun(f"run {self.name} has no {name} in {self.folder}; train it first, then evaluate")
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise MissingRun(f"{path} is damaged ({error}); remove {self.folder} and train again") from None
+
+
+def find_run(run_name: str | None) -> Run:
+    """The run of that name, or the newest finished training.
+
+    Raises:
+        MissingRun: there is none; train comes first.
+    """
+    if run_name:
+        run = Run(run_name)
+        if not run.is_trained:
+            state = "has not finished training" if run.folder.is_dir() else "does not exist"
+            raise MissingRun(f"run {run_name} {state}; train comes first: papermill train.ipynb out.ipynb -p run_name {run_name}")
+        return run
+    finished = sorted((home() / "runs").rglob("model.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not finished:
+        raise MissingRun("there is no finished training yet; train comes first: papermill train.ipynb out.ipynb")
+    return Run(finished[-1].parent.relative_to(home() / "runs").as_posix())
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+class PredictionWriter:
+    """Write predictions image by image, so that memory does not grow with the split. A plain .npz comes out.
+
+    Each map is a member of its own: ``seg_probs/00000`` and ``masks/00000`` in the order of ``stems``.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile):
+        self._archive = archive
+        self._stems: list[str] = []
+        self._decision_probs: list[float] = []
+
+    def add(self, stem: str, seg_prob: np.ndarray, mask: np.ndarray, decision_prob: float) -> None:
+        number = f"{len(self._stems):05d}"
+        self._write(f"seg_probs/{number}", np.asarray(seg_prob, np.float32))
+        self._write(f"masks/{number}", np.asarray(mask, bool))
+        self._stems.append(stem)
+        self._decision_probs.append(decision_prob)
+
+    def close(self) -> None:
+        self._write("stems", np.array(self._stems))
+        self._write("decision_probs", np.array(self._decision_probs, np.float32))
+
+    def _write(self, name: str, array: np.ndarray) -> None:
+        with self._archive.open(f"{name}.npy", "w") as file:
+            np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+@contextlib.contextmanager
+def write_predictions(run_dir: Path, split: str) -> Iterator[PredictionWriter]:
+    """Open a split's predictions for writing; they appear when the block ends well."""
+    with written_whole(_predictions_path(run_dir, split)) as scratch:
+        with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            writer = PredictionWriter(archive)
+            yield writer
+            writer.close()
+
+
+def load_predictions(run_dir: Path, split: str) -> Predictions:
+    """Read a split's predictions.
+
+    Args:
+        run_dir: the run's folder, such as ``runs/sample``.
+        split: val or test.
+
+    Raises:
+        MissingRun: the run was not evaluated.
+    """
+    path = _predictions_path(run_dir, split)
+    if not path.is_file():
+        raise MissingRun(f"no predictions of {split} in {run_dir}; evaluate the run first")
+    with np.load(path, allow_pickle=False) as archive:
+        numbers = [f"{i:05d}" for i in range(len(archive["stems"]))]
+        return Predictions(
+            stems=[str(stem) for stem in archive["stems"]],
+            seg_probs=[archive[f"seg_probs/{number}"] for number in numbers],
+            masks=[archive[f"masks/{number}"] for number in numbers],
+            decision_probs=archive["decision_probs"],
+        )
+
+
+def _predictions_path(run_dir: Path, split: str) -> Path:
+    if split not in ("val", "test"):
+        raise ParameterError(f"split {split!r} has no predictions; choose val or test")
+    return Path(run_dir) / "predictions" / f"{split}.npz"

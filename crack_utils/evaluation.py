@@ -1,0 +1,185 @@
+"""From a trained network to predictions to scores. ``val`` chooses the thresholds, then ``test`` is read, once."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from crack_utils import metrics
+from crack_utils.artifacts import Run, load_predictions, sample_folder, write_predictions
+from crack_utils.config import ParameterError, RunParameters
+from crack_utils.data import Crop, CropDataset, RunData, batches, unfit
+from crack_utils.model import SegDecNet
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device a run computes on; ``auto`` takes cuda, then mps, then cpu.
+
+    Raises:
+        ParameterError: the device asked for is not there.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, is_there in there.items() if is_there))
+    device = torch.device(name)
+    if not there[device.type] or (device.index or 0) >= max(1, torch.cuda.device_count()):
+        raise ParameterError(f"device: {name} is not there on this machine; use auto or cpu")
+    return device
+
+
+def build_model(params: RunParameters) -> SegDecNet:
+    """The network a run's parameters describe, with fresh weights."""
+    return SegDecNet(params.input_channels, params.gradient_flow_adjustment)
+
+
+def predict(
+    model: nn.Module, dataset: CropDataset, device: torch.device, batch_size: int = 1, num_workers: int = 0
+) -> Iterator[tuple[Crop, np.ndarray, float]]:
+    """Yield each crop with its segmentation probabilities at its own size (H, W) float32 and its decision probability."""
+    model.eval()
+    for batch in batches(dataset, range(len(dataset)), batch_size, num_workers):
+        with torch.inference_mode():
+            decision_logits, seg_logits = model(batch.image.to(device))
+            decision_probs, seg_probs = decision_logits.sigmoid().cpu(), seg_logits.sigmoid().cpu()
+        for index, decision_prob, seg_prob in zip(batch.index.tolist(), decision_probs, seg_probs, strict=True):
+            yield dataset.crops[index], unfit(seg_prob[0], dataset.placements[index]), decision_prob.item()
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """How one split was predicted: tp, fp, fn (N, T) at the tolerance, has_crack (N,), decision_probs (N,)."""
+
+    thresholds: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+    has_crack: np.ndarray
+    decision_probs: np.ndarray
+
+    @property
+    def per_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Precision, recall, F1 of the cracked images, each (positives, T)."""
+        return metrics.precision_recall_f1(self.tp[self.has_crack], self.fp[self.has_crack], self.fn[self.has_crack])
+
+    def segmentation(self, at: int) -> dict[str, float]:
+        """The record's segmentation figures at threshold number ``at``: means over the cracked images."""
+        precision, recall, f1 = (float(values[:, at].mean()) for values in self.per_image)
+        return {"precision": precision, "recall": recall, "f1": f1, "threshold": float(self.thresholds[at])}
+
+    def false_alarms(self, at: int, pixels: np.ndarray) -> dict[str, float | int | None]:
+        """On the crack-free images: how many there are, how many show any predicted crack, and on what share of pixels."""
+        false = self.fp[~self.has_crack, at]
+        share = float((false / pixels[~self.has_crack]).mean()) if len(false) else None
+        return {"images": len(false), "images_with_false_alarm": int((false > 0).sum()), "false_alarm_pixel_share": share}
+
+
+def judge(predictions: Iterator[tuple[Any, np.ndarray, float]], thresholds: np.ndarray = metrics.SEG_THRESHOLDS) -> Judgement:
+    """Count over a split, image by image: each prediction is ``(crop, seg_prob, decision_prob)``, the crop has a ``mask``."""
+    counts, has_crack, decision_probs = [], [], []
+    for crop, seg_prob, decision_prob in predictions:
+        counts.append([count[0] for count in metrics.tolerance_counts([seg_prob], [crop.mask], thresholds)])
+        has_crack.append(bool(crop.mask.any()))
+        decision_probs.append(decision_prob)
+    tp, fp, fn = np.array(counts).transpose(1, 0, 2)
+    return Judgement(thresholds, tp, fp, fn, np.array(has_crack), np.array(decision_probs, np.float32))
+
+
+def choose_threshold(judgement: Judgement) -> int:
+    """Number of the segmentation threshold with the best mean F1."""
+    return metrics.best_threshold(judgement.per_image[2])
+
+
+def evaluate_run(run: Run) -> dict[str, Any]:
+    """Evaluate a trained run: thresholds from val, figures on test; store predictions, per-image results and metrics.
+
+    A finished evaluation is returned as it is, so that test stays read once.
+
+    Returns:
+        The contents of metrics.json.
+    """
+    if run.is_evaluated:
+        return run.load_metrics()
+    params = run.load_params()
+    device = resolve_device(params.device)
+    data = RunData(params, sample_folder())
+    model = build_model(params)
+    run.load_model(model)
+    model.to(device)
+
+    def store_and_judge(split: str, thresholds: np.ndarray) -> Judgement:
+        with write_predictions(run.folder, split) as writer:
+
+            def stored() -> Iterator[tuple[Crop, np.ndarray, float]]:
+                for crop, seg_prob, decision_prob in predict(model, data.split(split), device, params.batch_size, params.num_workers):
+                    writer.add(crop.pair.stem, seg_prob, crop.mask, decision_prob)
+                    yield crop, seg_prob, decision_prob
+
+            return judge(stored(), thresholds)
+
+    started = time.perf_counter()
+    val = store_and_judge("val", metrics.SEG_THRESHOLDS)
+    chosen = choose_threshold(val)
+    decision_threshold = metrics.best_decision_threshold(val.has_crack, val.decision_probs)
+    test = store_and_judge("test", metrics.SEG_THRESHOLDS[[chosen]])
+    pixels = np.array([crop.mask.size for crop in data.split("test").crops])
+    results = {
+        "decision": metrics.decision_scores(test.has_crack, test.decision_probs, decision_threshold),
+        "segmentation_2px": test.segmentation(0),
+        "crack_free": test.false_alarms(0, pixels),
+        "val": {
+            "decision": metrics.decision_scores(val.has_crack, val.decision_probs, decision_threshold),
+            "segmentation_2px": val.segmentation(chosen),
+        },
+    }
+    run.save_per_image(_per_image(data.split("test"), test))
+    for line in _describe(results, data, time.perf_counter() - started):
+        run.log(line)
+    run.save_metrics(results)
+    return results
+
+
+def _per_image(dataset: CropDataset, test: Judgement) -> pd.DataFrame:
+    """One row a test image, worst F1 first, crack-free images (which have no F1) last."""
+    frame = pd.DataFrame(
+        {
+            "stem": [crop.pair.stem for crop in dataset.crops],
+            "photo": [crop.pair.photo for crop in dataset.crops],
+            "has_crack": test.has_crack,
+            "decision_prob": test.decision_probs,
+        }
+    )
+    for name, values in zip(("precision", "recall", "f1"), test.per_image, strict=True):
+        frame.loc[test.has_crack, name] = values[:, 0]
+    return frame.sort_values("f1", kind="stable", na_position="last")
+
+
+def _describe(results: dict[str, Any], data: RunData, time_s: float) -> list[str]:
+    decision, segmentation, crack_free = results["decision"], results["segmentation_2px"], results["crack_free"]
+    lines = [
+        f"Final evaluation on {len(data.split('test'))} test images, thresholds from val ({time_s:.0f} s)",
+        "Decision | precision {precision:.6f} | recall {recall:.6f} | F1 {f1:.6f} | accuracy {accuracy:.6f} "
+        "| threshold {threshold:.7f} | TP {tp} | FP {fp} | FN {fn} | TN {tn}".format(**decision),
+        "2 pixel distance | precision {precision:.6f} | recall {recall:.6f} | F1 {f1:.6f} | threshold {threshold:.3f}".format(
+            **segmentation
+        ),
+    ]
+    if crack_free["images"]:
+        lines.append(
+            "Crack-free images | {images} | with false alarm {images_with_false_alarm} "
+            "| mean share of pixels {false_alarm_pixel_share:.6f}".format(**crack_free)
+        )
+    return lines
+
+
+def sweep_stored(run: Run, split: str = "val") -> pd.DataFrame:
+    """Mean precision, recall and F1 by threshold, from the stored predictions of a split."""
+    stored = load_predictions(run.folder, split)
+    tp, fp, fn = metrics.tolerance_counts(stored.seg_probs, stored.masks, metrics.SEG_THRESHOLDS)
+    kept = stored.has_crack
+    means = (values.mean(axis=0) for values in metrics.precision_recall_f1(tp[kept], fp[kept], fn[kept]))
+    return pd.DataFrame(dict(zip(("precision", "recall", "f1"), means, strict=True)), index=pd.Index(metrics.SEG_THRESHOLDS, name="threshold"))

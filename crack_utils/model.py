@@ -1,0 +1,109 @@
+"""SegDecNet: one network that segments a crack and decides whether there is one.
+
+Two-stage design of Božič, Tabernik and Skočaj (Computers in Industry, 2021), here with a decoder up to full resolution.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class FeatureNorm(nn.Module):
+    """Normalise each channel of each sample over its pixels: ``scale * (x - mean) / sqrt(std + eps) + bias``.
+
+    ``std`` is the unbiased standard deviation, and it is what stands under the root: the published definition, which
+    InstanceNorm (a variance under the root) does not reproduce.
+
+    Args:
+        channels: C of the (N, C, H, W) input; H * W must be at least 2.
+        bias: learn a bias (start 0) next to the scale (start 1).
+    """
+
+    def __init__(self, channels: int, bias: bool = True, eps: float = 0.001):
+        super().__init__()
+        self.eps = eps
+        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1)) if bias else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        std, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
+        x = (x - mean) * (self.scale / torch.sqrt(std + self.eps))
+        return x if self.bias is None else x + self.bias
+
+
+def conv_block(in_channels: int, out_channels: int, kernel_size: int = 5) -> nn.Sequential:
+    """Convolution without bias (Xavier-normal weights, same size out), FeatureNorm, ReLU."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+    nn.init.xavier_normal_(conv.weight)
+    return nn.Sequential(conv, FeatureNorm(out_channels), nn.ReLU(inplace=True))
+
+
+class UpBlock(nn.Module):
+    """One decoder step: upsample by 2, join behind the skip, convolve."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, blocks: int):
+        super().__init__()
+        self.upsample = nn.ConvTranspose2d(in_channels, out_channels, kernel_size=5, stride=2)
+        channels = [skip_channels + out_channels] + [out_channels] * blocks
+        self.blocks = nn.Sequential(*(conv_block(a, b) for a, b in zip(channels, channels[1:], strict=False)))
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        # The transposed convolution comes out 3 pixels too large each way: 2 go at the left and top, 1 at the far side.
+        upsampled = self.upsample(x)[:, :, 2:-1, 2:-1]
+        return self.blocks(torch.cat([skip, upsampled], dim=1))
+
+
+class SegDecNet(nn.Module):
+    """SegDecNet with full-resolution decoder, 16,151,836 parameters for three channels.
+
+    Args:
+        in_channels: channels of the input image.
+        gradient_flow_adjustment: keep the decision loss from reaching the encoder and the segmentation path.
+    """
+
+    def __init__(self, in_channels: int = 3, gradient_flow_adjustment: bool = True):
+        super().__init__()
+        self.gradient_flow_adjustment = gradient_flow_adjustment
+        self.v1 = conv_block(in_channels, 32)
+        self.v2 = nn.Sequential(nn.MaxPool2d(2), conv_block(32, 64), conv_block(64, 64), conv_block(64, 64))
+        self.v3 = nn.Sequential(nn.MaxPool2d(2), *(conv_block(64, 64) for _ in range(4)))
+        self.v4 = nn.Sequential(nn.MaxPool2d(2), conv_block(64, 1024, kernel_size=15))
+        self.up3 = UpBlock(1024, 64, 16, blocks=1)
+        self.up2 = UpBlock(16, 64, 16, blocks=4)
+        self.up1 = UpBlock(16, 32, 8, blocks=3)
+        head = nn.Conv2d(8, 1, 5, padding=2, bias=False)
+        nn.init.xavier_normal_(head.weight)
+        self.seg_head = nn.Sequential(head, FeatureNorm(1, bias=False))
+        self.decision_features = nn.Sequential(
+            nn.MaxPool2d(2), conv_block(1025, 8), nn.MaxPool2d(2), conv_block(8, 16), nn.MaxPool2d(2), conv_block(16, 32)
+        )
+        self.decision_head = nn.Linear(66, 1)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Decide and segment.
+
+        Args:
+            image: (N, in_channels, H, W) float in [0, 1]; H and W divisible by 8, H//64 * W//64 at least 2.
+
+        Returns:
+            ``decision_logits`` (N, 1) and ``seg_logits`` (N, 1, H, W).
+        """
+        v1 = self.v1(image)
+        v2 = self.v2(v1)
+        v3 = self.v3(v2)
+        v4 = self.v4(v3)
+        seg_logits = self.seg_head(self.up1(self.up2(self.up3(v4, v3), v2), v1))
+        return self.decide(v4, seg_logits), seg_logits
+
+    def decide(self, v4: torch.Tensor, seg_logits: torch.Tensor) -> torch.Tensor:
+        """The decision logits (N, 1) from the deepest features (N, 1024, H/8, W/8) and the segmentation logits."""
+        if self.gradient_flow_adjustment:
+            v4, seg_logits = v4.detach(), seg_logits.detach()
+        x = self.decision_features(torch.cat([v4, F.avg_pool2d(seg_logits, 8)], dim=1))
+        pooled = [x.amax((2, 3)), x.mean((2, 3)), seg_logits.amax((2, 3)), seg_logits.mean((2, 3))]
+        return self.decision_head(torch.cat(pooled, dim=1))
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
