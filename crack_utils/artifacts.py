@@ -1,7 +1,7 @@
 """A run's folder: the only place that knows its file names. Read and write, nothing else.
 
 ``runs/NAME/`` holds params.json, history.csv, train.log, model.safetensors (its presence says that training finished),
-checkpoint.pt and best.safetensors (only until then), predictions/{val,test}.npz, per_image.csv, metrics.json
+checkpoint.pt and best.safetensors (only until then), predictions/{val,test}.npz, per_image.csv, examples/, metrics.json
 (its presence says that evaluation finished) and the executed notebooks.
 """
 
@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -18,20 +19,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from crack_utils.config import ParameterError, RunParameters, check_run_name, parse_parameters
+from crack_utils.config import RunParameters, check_run_name, parse_parameters
+from crack_utils.errors import MissingRun, ParameterError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HISTORY_COLUMNS = ["epoch", "loss", "loss_segmentation", "loss_decision", "learning_rate", "time_s"]
 VALIDATION_COLUMNS = ["val_precision", "val_recall", "val_f1", "val_seg_threshold", "val_decision_ap"]
-
-
-class MissingRun(ValueError):
-    """A step that was asked for before the step it builds on."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"MissingRun: {self}"]
 
 
 def home() -> Path:
@@ -184,11 +180,21 @@ class Run:
     def load_per_image(self) -> pd.DataFrame:
         return pd.read_csv(self.path("per_image.csv"), dtype={"stem": str, "photo": str})
 
+    def save_photo(self, stem: str, image: np.ndarray) -> None:
+        """Keep a test photo (H, W, C) uint8 to be shown beside its prediction."""
+        with written_whole(self.path(f"examples/{stem}.jpg")) as scratch:
+            Image.fromarray(image.squeeze()).save(scratch, format="JPEG", quality=92)
+
+    def load_photo(self, stem: str) -> np.ndarray:
+        with Image.open(self.path(f"examples/{stem}.jpg")) as file:
+            return np.asarray(file)
+
     def forget_results(self) -> None:
         """Remove what a training and an evaluation left, before another one starts in the same folder."""
         names = ("params.json", "history.csv", "train.log", "model.safetensors", "checkpoint.pt", "best.safetensors")
         for name in (*names, "predictions/val.npz", "predictions/test.npz", "per_image.csv", "metrics.json"):
             self.path(name).unlink(missing_ok=True)
+        shutil.rmtree(self.path("examples"), ignore_errors=True)
 
     # --- helpers
     def _save_weights(self, name: str, model: torch.nn.Module) -> None:
@@ -260,11 +266,13 @@ class PredictionWriter:
 @contextlib.contextmanager
 def write_predictions(run_dir: Path, split: str) -> Iterator[PredictionWriter]:
     """Open a split's predictions for writing; they appear when the block ends well."""
-    with written_whole(_predictions_path(run_dir, split)) as scratch:
-        with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            writer = PredictionWriter(archive)
-            yield writer
-            writer.close()
+    with (
+        written_whole(_predictions_path(run_dir, split)) as scratch,
+        zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+    ):
+        writer = PredictionWriter(archive)
+        yield writer
+        writer.close()
 
 
 def load_predictions(run_dir: Path, split: str) -> Predictions:

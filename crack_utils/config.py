@@ -12,15 +12,10 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from crack_utils.errors import ParameterError
+
 MACHINE_ONLY = ("device", "num_workers")  # where a run is computed, not what: no part of its identity
 RUN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*")
-
-
-class ParameterError(ValueError):
-    """A run parameter that cannot be used. Its message is all a user needs, so notebooks show no traceback with it."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"ParameterError: {self}"]
 
 
 def parameter(default: Any, help: str, **limits: Any) -> Any:
@@ -198,3 +193,12 @@ def check_run_name(name: str) -> str:
     if not RUN_NAME.fullmatch(name) or ".." in name:
         raise ParameterError(f"run_name {name!r}: use letters, digits, '.', '_', '+', '-', with '/' for folders, such as trials/first")
     return name
+
+
+def resolve_folders(values: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
+    """Make the folders among parameter values absolute; relative ones count from ``base``, by default the current folder."""
+    folders = ("data_root", "negatives_root")
+    return {
+        name: str((base or Path.cwd()).joinpath(Path(str(value)).expanduser()).resolve()) if name in folders and value else value
+        for name, value in values.items()
+    }

@@ -17,6 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from crack_utils.config import RunParameters, check_input_size
+from crack_utils.errors import DataError
 from crack_utils.sample import ensure_sample, is_drawn
 
 SPLITS = ("train", "val", "test")
@@ -24,13 +25,6 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 MASK_ENDINGS = ("", "_GT", "_mask")
 OFFICIAL_TEST_COUNTS = {"crack500": 1124}
 DATASET_TITLES = {"sample": "the drawn sample", "crack500": "CRACK500"}
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message names the file and the fix."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"DataError: {self}"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -376,6 +370,9 @@ class RunData:
                 where = f"{self.negatives_root.name}/{split}"
                 self.notes.append(f"No crack-free images were found in {where}: {split} goes on without them.")
             pairs = pairs + negatives
+        stem, times = Counter(pair.stem for pair in pairs).most_common(1)[0]
+        if times > 1:
+            raise DataError(f"{times} images of {split} are named {stem}; names must differ within a split")
         return limit_by_photo(pairs, self.params.images_per_split, self.params.seed)
 
     def split(self, name: str) -> CropDataset:

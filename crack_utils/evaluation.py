@@ -12,8 +12,9 @@ from torch import nn
 
 from crack_utils import metrics
 from crack_utils.artifacts import Run, load_predictions, sample_folder, write_predictions
-from crack_utils.config import ParameterError, RunParameters
+from crack_utils.config import RunParameters
 from crack_utils.data import Crop, CropDataset, RunData, batches, unfit
+from crack_utils.errors import ParameterError
 from crack_utils.model import SegDecNet
 
 
@@ -136,7 +137,11 @@ def evaluate_run(run: Run) -> dict[str, Any]:
             "segmentation_2px": val.segmentation(chosen),
         },
     }
-    run.save_per_image(_per_image(data.split("test"), test))
+    per_image = _per_image(data.split("test"), test)
+    run.save_per_image(per_image)
+    crops = {crop.pair.stem: crop for crop in data.split("test").crops}
+    for stem in pick_examples(per_image).stem:
+        run.save_photo(stem, crops[stem].image)
     for line in _describe(results, data, time.perf_counter() - started):
         run.log(line)
     run.save_metrics(results)
@@ -176,10 +181,58 @@ def _describe(results: dict[str, Any], data: RunData, time_s: float) -> list[str
     return lines
 
 
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One test image to look at, from a run's artifacts: maps are (H, W), the image (H, W) or (H, W, 3) uint8."""
+
+    stem: str
+    image: np.ndarray
+    mask: np.ndarray
+    seg_prob: np.ndarray
+    decision_prob: float
+    f1: float
+    threshold: float
+
+    @property
+    def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Hits, misses and false alarms at the run's threshold, as the 2-pixel figures count them."""
+        return metrics.tolerance_maps(self.seg_prob, self.mask, self.threshold)
+
+
+def pick_examples(per_image: pd.DataFrame, worst: int = 12, median: int = 6, best: int = 6, crack_free: int = 6) -> pd.DataFrame:
+    """Rows of per_image.csv worth looking at, with a column ``kind``; photos of just these are kept with the run.
+
+    Crack-free images come with the highest decision probability first. Few images fall into the first kind that takes them.
+    """
+    cracked = per_image[per_image.has_crack]
+    middle = max(0, (len(cracked) - median) // 2)
+    alarming = per_image[~per_image.has_crack].sort_values("decision_prob", ascending=False, kind="stable")
+    kinds = {
+        "best": cracked[::-1][: min(best, -(-len(cracked) // 3))],
+        "worst": cracked[: min(worst, -(-len(cracked) // 3))],
+        "median": cracked[middle : middle + median],
+        "crack-free": alarming[:crack_free],
+    }
+    return pd.concat([rows.assign(kind=kind) for kind, rows in kinds.items()]).drop_duplicates("stem")
+
+
+def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example]:
+    """The examples of one kind (worst, median, best, crack-free), from the run's artifacts alone."""
+    rows = pick_examples(run.load_per_image()).query("kind == @kind")[:limit]
+    stored = load_predictions(run.folder, "test")
+    numbers = {stem: i for i, stem in enumerate(stored.stems)}
+    threshold = run.load_metrics()["segmentation_2px"]["threshold"]
+    return [
+        Example(row.stem, run.load_photo(row.stem), stored.masks[i], stored.seg_probs[i], row.decision_prob, row.f1, threshold)
+        for row in rows.itertuples()
+        for i in [numbers[row.stem]]
+    ]
+
+
 def sweep_stored(run: Run, split: str = "val") -> pd.DataFrame:
     """Mean precision, recall and F1 by threshold, from the stored predictions of a split."""
     stored = load_predictions(run.folder, split)
     tp, fp, fn = metrics.tolerance_counts(stored.seg_probs, stored.masks, metrics.SEG_THRESHOLDS)
     kept = stored.has_crack
-    means = (values.mean(axis=0) for values in metrics.precision_recall_f1(tp[kept], fp[kept], fn[kept]))
-    return pd.DataFrame(dict(zip(("precision", "recall", "f1"), means, strict=True)), index=pd.Index(metrics.SEG_THRESHOLDS, name="threshold"))
+    precision, recall, f1 = (values.mean(axis=0) for values in metrics.precision_recall_f1(tp[kept], fp[kept], fn[kept]))
+    return pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=pd.Index(metrics.SEG_THRESHOLDS, name="threshold"))

@@ -30,11 +30,10 @@ def tolerance_counts(
         TP, FP and FN, each (N, T) int64.
     """
     thresholds = np.asarray(thresholds, np.float64)
-    plus = _plus(tolerance_px)
     counts = np.zeros((3, len(probs), len(thresholds)), np.int64)
     for i, (prob, mask) in enumerate(zip(probs, masks, strict=True)):
         mask = np.asarray(mask, bool)
-        near = ndimage.binary_dilation(mask, plus) if tolerance_px and mask.any() else mask
+        near = dilate(mask, tolerance_px)
         # A pixel exceeds its first k thresholds and no other, so a histogram of k holds every count.
         exceeded = np.searchsorted(thresholds, np.asarray(prob, np.float64).ravel(), side="left")
         kind = near.ravel() + 2 * mask.ravel()
@@ -46,10 +45,19 @@ def tolerance_counts(
     return counts[0], counts[1], counts[2]
 
 
-def _plus(arm: int) -> np.ndarray:
-    plus = np.zeros((2 * arm + 1, 2 * arm + 1), bool)
-    plus[arm] = plus[:, arm] = True
-    return plus
+def tolerance_maps(prob: np.ndarray, mask: np.ndarray, threshold: float, tolerance_px: int = 2) -> tuple[np.ndarray, ...]:
+    """Where the hits, misses and false alarms of :func:`tolerance_counts` lie: three (H, W) bool maps."""
+    predicted, near = np.asarray(prob, np.float64) > threshold, dilate(mask, tolerance_px)
+    return near & predicted, mask & ~predicted, predicted & ~near
+
+
+def dilate(mask: np.ndarray, tolerance_px: int) -> np.ndarray:
+    """Dilate an (H, W) bool mask by a plus with arms of ``tolerance_px``."""
+    if tolerance_px == 0 or not mask.any():
+        return mask
+    plus = np.zeros((2 * tolerance_px + 1, 2 * tolerance_px + 1), bool)
+    plus[tolerance_px] = plus[:, tolerance_px] = True
+    return ndimage.binary_dilation(mask, plus)
 
 
 def _above(histogram: np.ndarray) -> np.ndarray:

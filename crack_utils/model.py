@@ -3,6 +3,8 @@
 Two-stage design of Božič, Tabernik and Skočaj (Computers in Industry, 2021), here with a decoder up to full resolution.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -45,7 +47,7 @@ class UpBlock(nn.Module):
         super().__init__()
         self.upsample = nn.ConvTranspose2d(in_channels, out_channels, kernel_size=5, stride=2)
         channels = [skip_channels + out_channels] + [out_channels] * blocks
-        self.blocks = nn.Sequential(*(conv_block(a, b) for a, b in zip(channels, channels[1:], strict=False)))
+        self.blocks = nn.Sequential(*(conv_block(a, b) for a, b in pairwise(channels)))
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         # The transposed convolution comes out 3 pixels too large each way: 2 go at the left and top, 1 at the far side.

@@ -137,7 +137,7 @@ def _stain(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
 
 def _tyre_mark(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
     """A broad, streaky, slightly bent band of rubber."""
-    y, x = np.mgrid[: grey.shape[0], : grey.shape[1]]
+    x = np.arange(grey.shape[1])
     across = _across(rng, grey.shape) + rng.uniform(-4e-4, 4e-4) * (x - grey.shape[1] / 2) ** 2
     width = rng.uniform(18, 45)
     tread = 0.75 + 0.25 * np.cos(2 * np.pi * across / rng.uniform(9, 15))

@@ -14,8 +14,9 @@ import torch
 
 from crack_utils import metrics
 from crack_utils.artifacts import Run, sample_folder
-from crack_utils.config import ParameterError, RunParameters
+from crack_utils.config import RunParameters
 from crack_utils.data import Batch, CropDataset, RunData, batches
+from crack_utils.errors import ParameterError, UserError
 from crack_utils.evaluation import build_model, choose_threshold, judge, predict, resolve_device
 from crack_utils.losses import decision_loss, loss_weights, segmentation_loss
 from crack_utils.model import SegDecNet, count_parameters
@@ -33,18 +34,8 @@ def train_run(params: RunParameters, run_name: str | None = None, overwrite: boo
         ParameterError: the folder holds a training with other parameters, or the device is not there.
         DataError: the data cannot be used.
     """
-    run = Run(run_name or f"{params.dataset}-{params.fingerprint()}")
+    run = claim_run(params, run_name, overwrite)
     device = resolve_device(params.device)
-    if run.path("params.json").is_file():
-        changed = run.load_params().differences(params)
-        if changed and not overwrite:
-            listed = ", ".join(f"{name} {old!r} there, {new!r} now" for name, (old, new) in changed.items())
-            raise ParameterError(
-                f"run {run.name} holds a training with other parameters ({listed}); "
-                f"choose another run_name, or remove {run.folder} (the command line has --overwrite)"
-            )
-        if changed:
-            run.forget_results()
     if run.is_trained:
         print(f"Run {run.name} has finished training before; it is shown, not repeated.")
         return run
@@ -58,6 +49,22 @@ def train_run(params: RunParameters, run_name: str | None = None, overwrite: boo
     }
     run.save_params(params, resolved, facts)
     Training(run, params, data, device).fit()
+    return run
+
+
+def claim_run(params: RunParameters, run_name: str | None, overwrite: bool = False) -> Run:
+    """The run's folder, if these parameters may use it (see :func:`train_run`)."""
+    run = Run(run_name or f"{params.dataset}-{params.fingerprint()}")
+    if run.path("params.json").is_file():
+        changed = run.load_params().differences(params)
+        if changed and not overwrite:
+            listed = ", ".join(f"{name} {old!r} there, {new!r} now" for name, (old, new) in changed.items())
+            raise ParameterError(
+                f"run {run.name} holds a training with other parameters ({listed}); "
+                f"choose another run_name, or remove {run.folder} (the command line has --overwrite)"
+            )
+        if changed:
+            run.forget_results()
     return run
 
 
@@ -108,7 +115,7 @@ class Training:
             seg_losses, decision_losses = train_step(self.model, self.optimizer, batch.to(self.device), weights)
             difficulty[batch.index], decision[batch.index] = seg_losses.cpu(), decision_losses.cpu()
         if not np.isfinite(difficulty.sum() + decision.sum()):
-            raise FloatingPointError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
+            raise UserError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
         for batch in self._batches(dataset, rng.permutation(hardest(difficulty, params.hard_negative_mining)), rng):
             train_step(self.model, self.optimizer, batch.to(self.device), weights)
         losses = {"loss_segmentation": float(difficulty.mean()), "loss_decision": float(decision.mean())}
@@ -171,7 +178,9 @@ class Training:
         steps = -(-len(train) // params.batch_size) + -(-again // params.batch_size)
         total_s = (params.epochs - done) * steps * train_s + validations * len(self.data.split("val")) * predict_s
         start = f"Going on with {self.run.name} after epoch {done} of" if done else f"Training {self.run.name}:"
-        return f"{start} {params.epochs} epochs of {len(train)} images and the hardest {again} again on {self.device}: about {duration(total_s)}"
+        return (
+            f"{start} {params.epochs} epochs of {len(train)} images + the hardest {again} again on {self.device}: about {duration(total_s)}"
+        )
 
     def _describe(self) -> None:
         values = self.run.load_resolved()
@@ -200,7 +209,9 @@ class Training:
 
 
 def build_optimizer(model: SegDecNet, params: RunParameters) -> torch.optim.Optimizer:
-    return torch.optim.Adam(model.parameters(), lr=params.learning_rate)
+    device = next(model.parameters()).device
+    # The fused step is six times as fast as the plain one on a CPU, which is a seventh of a training step on the sample.
+    return torch.optim.Adam(model.parameters(), lr=params.learning_rate, fused=device.type in ("cpu", "cuda"))
 
 
 def train_step(

@@ -1,0 +1,32 @@
+"""What explore.ipynb asks of the data."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crack_utils.data import SPLITS, RunData
+
+
+def sizes_table(data: RunData) -> pd.DataFrame:
+    """How many images of each size (width x height) each split has, the commonest size first."""
+    counts = {split: Counter(crop.mask.shape for crop in data.split(split).crops) for split in SPLITS}
+    sizes = sum(counts.values(), Counter()).most_common()
+    return pd.DataFrame([{"Size": f"{w} x {h}", **{split: counts[split][h, w] for split in SPLITS}} for (h, w), _ in sizes])
+
+
+def crack_shares(data: RunData) -> dict[str, list[float]]:
+    """Percentage of crack pixels in each cracked image, by split."""
+    return {split: [100 * float(crop.mask.mean()) for crop in data.split(split).crops if crop.has_crack] for split in SPLITS}
+
+
+def brightness(data: RunData) -> dict[str, list[float]]:
+    """Mean grey value (0 to 255) of each image, by split."""
+    return {split: [float(crop.image.mean()) for crop in data.split(split).crops] for split in SPLITS}
+
+
+def spread(items: Sequence[Any], n: int) -> list[Any]:
+    """At most ``n`` items, evenly spread from the first to the last."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, n).round().astype(int))]

@@ -1,0 +1,132 @@
+"""What the notebooks' cells call: read the parameters they were given, show tables, figures and words.
+
+Needs IPython; nothing else in the package imports it.
+"""
+
+import base64
+import html
+import io
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML, Markdown, display
+from matplotlib.figure import Figure
+
+from crack_utils import artifacts
+from crack_utils.artifacts import Run
+from crack_utils.config import PARAMETER_HELP, RunParameters, check_names, parse_parameters, resolve_folders
+from crack_utils.data import RunData
+from crack_utils.errors import ParameterError
+from crack_utils.reporting import tables
+
+_IPYTHON_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+_PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
+_names_at_first_reading: set[str] = set()
+
+
+def read_parameters(namespace: dict[str, Any], known: list[str]) -> dict[str, Any]:
+    """The values of a notebook's parameters, after checking that nothing else was injected.
+
+    Papermill only warns of a name the notebook does not know and goes on with the defaults; here it is an error. So this
+    must come right behind the parameters: on its first call in a kernel every plain value is taken for a parameter.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+        known: names that are parameters here.
+
+    Raises:
+        ParameterError: an unknown name, with the nearest known one.
+    """
+    if not _names_at_first_reading:
+        plain = {name for name, value in namespace.items() if isinstance(value, _PLAIN) and not name.startswith("_")}
+        check_names(dict.fromkeys(sorted(plain - _IPYTHON_NAMES)), known)
+        _names_at_first_reading.update(plain)
+    return {name: namespace[name] for name in known if name in namespace}
+
+
+def read_run_parameters(namespace: dict[str, Any]) -> tuple[RunParameters, str | None]:
+    """The run parameters a notebook was given (those it lacks have their defaults), and the run's name, if any.
+
+    A relative folder counts from the notebook's current folder.
+    """
+    values = read_parameters(namespace, [*PARAMETER_HELP, "run_name"])
+    run_name = values.pop("run_name", None)
+    return parse_parameters(resolve_folders(values)), None if run_name in (None, "") else str(run_name)
+
+
+def read_run(namespace: dict[str, Any], *more: str, quiet: bool = False) -> Run:
+    """The run a notebook was asked to show, or the newest finished one; says which.
+
+    Args:
+        more: names of further parameters of this notebook.
+        quiet: leave it to the notebook to say which run this is and what to know about its data.
+
+    Raises:
+        MissingRun: there is none yet; train comes first.
+    """
+    name = read_parameters(namespace, ["run_name", *more])["run_name"]
+    run = artifacts.find_run(None if name in (None, "") else str(name))
+    which = "" if name else " (the newest finished training)"
+    if not quiet:
+        show(f"Run **{run.name}**{which}.")
+        show_notices(run.load_facts())
+    return run
+
+
+def check_count(name: str, value: Any) -> int:
+    """A parameter that must be a whole number of at least 1."""
+    if not str(value).isdecimal() or int(value) < 1:
+        raise ParameterError(f"{name}: should be a whole number of at least 1, got {value!r}")
+    return int(value)
+
+
+def load_data(params: RunParameters) -> RunData:
+    """The data a run's parameters name, with the notices that belong to it."""
+    data = RunData(params, artifacts.sample_folder())
+    show_notices(data.facts)
+    return data
+
+
+def show(text: str) -> None:
+    """Show Markdown whose figures were computed."""
+    display(Markdown(text))
+
+
+def show_notices(facts: dict[str, Any]) -> None:
+    """Say what a reader must know before looking at any image or figure of these data."""
+    notices = ["The images are drawn by a program. They are not photos."] if facts["drawn"] else []
+    if facts["test_title"] != facts["title"] and not facts["drawn"]:
+        notices.append(f"Test figures are those of the {facts['test_title']}, not of the whole official test set.")
+    for notice in [*notices, *facts["notes"]]:
+        display(HTML(f'<p class="notice" role="note">{html.escape(notice)}</p>'))
+
+
+def show_table(frame: pd.DataFrame, caption: str, folded: bool = False) -> None:
+    """Show a table under its caption; a folded one opens on a click."""
+    text = frame.map(tables.plain).to_html(index=False, border=0, classes="results", escape=True)
+    if folded:
+        display(HTML(f"<details><summary>{html.escape(caption)}</summary>{text}</details>"))
+    else:
+        display(HTML(f'<figure class="table"><figcaption>{html.escape(caption)}</figcaption>{text}</figure>'))
+
+
+def show_figure(fig: Figure, caption: str, alt: str | None = None, photo: bool = False) -> None:
+    """Show a figure, sharp on dense screens; the report puts ``caption`` under it.
+
+    Args:
+        alt: what the picture shows, for readers who do not see it; default: the caption.
+        photo: holds photos, for which JPEG is several times smaller.
+    """
+    file = io.BytesIO()
+    kind = "jpeg" if photo else "png"
+    fig.savefig(file, format=kind, dpi=130 if photo else 180, facecolor="white", **({"pil_kwargs": {"quality": 88}} if photo else {}))
+    data = {f"image/{kind}": base64.b64encode(file.getvalue()).decode(), "text/plain": caption}
+    width = round(fig.get_figwidth() * 100)
+    display(data, raw=True, metadata={f"image/{kind}": {"alt": alt or caption, "caption": caption, "width": width}})
+
+
+def show_log(run: Run) -> None:
+    """Show a run's log, folded."""
+    log = run.load_log()
+    summary = f"Log ({len(log.splitlines())} lines)"
+    display(HTML(f'<details class="log"><summary>{summary}</summary><pre>{html.escape(log)}</pre></details>'))

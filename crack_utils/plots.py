@@ -1,0 +1,145 @@
+"""Arrays in, Axes out. Colours can be told apart by colour-blind readers."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from crack_utils.evaluation import Example
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+HIT, MISS, FALSE_ALARM = (86, 180, 233), (240, 228, 66), (213, 94, 0)  # sky blue, yellow, vermilion on grey asphalt
+
+
+def figure(width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes]:
+    """A figure (inches) in the report's style, with its Axes (an array of them for several)."""
+    with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}):
+        fig, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=rows * columns == 1)
+    plt.close(fig)  # shown by whoever asked for it, not by the notebook on its own
+    return fig, axes
+
+
+def plot_loss(history: pd.DataFrame, column: str, label: str, ax: Axes) -> Axes:
+    """One training loss (``loss``, ``loss_segmentation`` or ``loss_decision``) by epoch."""
+    ax.plot(history["epoch"], history[column], color=BLUE, marker=_marker(history))
+    return _by_epoch(ax, label)
+
+
+def plot_validation(history: pd.DataFrame, ax: Axes) -> Axes:
+    """The three training losses, with val's average precision of the decision on a second axis."""
+    for column, color in (("loss", BLUE), ("loss_segmentation", ORANGE), ("loss_decision", GREY)):
+        ax.plot(history["epoch"], history[column], color=color, label=column.removeprefix("loss_"), marker=_marker(history))
+    right = ax.twinx()
+    right.spines["right"].set_visible(True)
+    right.grid(False)
+    validated = history.dropna(subset="val_decision_ap")
+    right.plot(validated["epoch"], validated["val_decision_ap"], "--o", color=GREEN, markersize=4, label="val AP (right)")
+    right.set_ylabel("average precision")
+    right.set_ylim(0, 1.02)
+    lines = [*ax.get_lines(), *right.get_lines()]
+    _by_epoch(ax, "loss").figure.legend(lines, [line.get_label() for line in lines], loc="outside upper center", ncols=4, frameon=False)
+    return ax
+
+
+def plot_scores(history: pd.DataFrame, ax: Axes) -> Axes:
+    """Precision, recall and F1 on val at each validation's best threshold, by epoch."""
+    validated = history.dropna(subset="val_f1")
+    for column, label, color in (("val_precision", "precision", BLUE), ("val_recall", "recall", ORANGE), ("val_f1", "F1", GREEN)):
+        ax.plot(validated["epoch"], validated[column], color=color, label=label, marker="o", markersize=4)
+    ax.set_ylim(0, 1)
+    ax.legend(frameon=False, ncols=3)
+    return _by_epoch(ax, "score on val")
+
+
+def _by_epoch(ax: Axes, ylabel: str) -> Axes:
+    ax.set_xlabel("epoch")
+    ax.set_ylabel(ylabel)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return ax
+
+
+def _marker(history: pd.DataFrame) -> str | None:
+    return "." if len(history) <= 30 else None
+
+
+def plot_threshold_sweep(scores: pd.DataFrame, chosen: float, ax: Axes) -> Axes:
+    """Mean precision, recall and F1 (columns) by threshold (index), with the chosen one marked."""
+    for column, color in (("precision", BLUE), ("recall", ORANGE), ("f1", GREEN)):
+        ax.plot(scores.index, scores[column], color=color, label=column.replace("f1", "F1"))
+    ax.axvline(chosen, color=GREY, linestyle="--", label=f"chosen: {chosen:.3f}")
+    ax.set(xlabel="segmentation threshold", ylabel="score", ylim=(0, 1))
+    ax.legend(frameon=False, ncols=2)
+    return ax
+
+
+def plot_confusion(decision: dict[str, float], ax: Axes) -> Axes:
+    """The decision's four counts, as a picture."""
+    counts = np.array([[decision["tp"], decision["fn"]], [decision["fp"], decision["tn"]]])
+    ax.imshow(counts, cmap="Blues", vmin=0, vmax=max(1, counts.max()))
+    for (row, column), count in np.ndenumerate(counts):
+        dark = count > counts.max() / 2
+        ax.text(column, row, count, ha="center", va="center", fontsize=16, color="white" if dark else "black")
+    ax.set_xticks([0, 1], ["decided crack", "decided none"])
+    ax.set_yticks([0, 1], ["crack", "no crack"])
+    ax.grid(False)
+    return ax
+
+
+def plot_histogram(values: dict[str, Sequence[float]], xlabel: str, ax: Axes, bins: int = 20) -> Axes:
+    """Shares of images by value, one line a split."""
+    edges = np.histogram_bin_edges(np.concatenate([np.asarray(each, float) for each in values.values()]), bins)
+    for (name, each), color in zip(values.items(), (BLUE, ORANGE, GREEN), strict=False):
+        ax.hist(each, edges, weights=np.full(len(each), 1 / max(1, len(each))), histtype="step", linewidth=1.6, color=color, label=name)
+    ax.set(xlabel=xlabel, ylabel="share of images")
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_photos(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], titles: Sequence[str], columns: int = 4) -> Figure:
+    """Photos (H, W, C) uint8, the truth drawn as an outline over each; masks (H, W) bool."""
+    rows = -(-len(images) // columns)
+    fig, axes = figure(2.6 * columns, 1.85 * rows, rows, columns)
+    for ax in np.ravel(axes):
+        ax.axis("off")
+    for ax, image, mask, title in zip(np.ravel(axes), images, masks, titles, strict=False):
+        ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        if mask.any():
+            ax.contour(mask, levels=[0.5], colors=[np.array(MISS) / 255], linewidths=0.9)
+        ax.set_title(title, fontsize=8)
+    return fig
+
+
+def overlap(image: np.ndarray, hit: np.ndarray, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
+    """The photo in grey with hits, misses and false alarms coloured: (H, W, 3) uint8."""
+    grey = image.mean(axis=2) if image.ndim == 3 else image
+    picture = np.repeat((0.75 * grey).astype(np.uint8)[..., None], 3, axis=2)
+    for where, color in ((hit, HIT), (miss, MISS), (false_alarm, FALSE_ALARM)):
+        picture[where] = color
+    return picture
+
+
+def plot_examples(examples: Sequence[Example]) -> Figure:
+    """A row an image: photo, truth, predicted probability, and both laid over each other."""
+    shapes = [example.mask.shape for example in examples]
+    fig, axes = figure(10.4, 0.45 + sum(2.45 * height / width + 0.2 for height, width in shapes), len(examples), 4)
+    axes = np.reshape(axes, (len(examples), 4))
+    for ax, title in zip(axes[0], ("photo", "truth", "prediction", "overlap"), strict=True):
+        ax.set_title(title, fontsize=10)
+    for row, example in zip(axes, examples, strict=True):
+        pictures = (example.image, example.mask, example.seg_prob, overlap(example.image, *example.errors))
+        for ax, picture in zip(row, pictures, strict=True):
+            ax.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.dtype != np.uint8 else 255)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.grid(False)
+        score = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack"
+        row[0].set_xlabel(f"{example.stem} · {score} · decision {example.decision_prob:.3f}", fontsize=7, loc="left")
+    colors = {"hit": HIT, "miss": MISS, "false alarm": FALSE_ALARM}
+    patches = [Patch(color=np.array(color) / 255, label=label) for label, color in colors.items()]
+    fig.legend(handles=patches, loc="outside upper right", ncols=3, frameon=False, fontsize=9)
+    return fig

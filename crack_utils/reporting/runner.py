@@ -1,0 +1,101 @@
+"""Execute the notebooks of one run with papermill, and render what came out."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellControlSignal, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from crack_utils import artifacts
+from crack_utils.artifacts import REPOSITORY, Run
+from crack_utils.config import RunParameters
+from crack_utils.errors import NotebookFailed
+from crack_utils.reporting.exporter import CrackReportExporter
+
+NOTEBOOKS = {"explore": "Data", "train": "Training", "evaluate": "Evaluation", "visualize": "Examples", "report": "Report"}  # in order
+
+
+class LocalKernelManager(AsyncKernelManager):
+    """Talks to the kernel through files instead of open ports, where the system has such files."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**{"transport": "ipc" if os.name == "posix" else "tcp"} | kwargs)
+
+
+def execute(name: str, run: Run, parameters: dict[str, Any]) -> None:
+    """Execute one notebook; its printed lines appear as they come, its executed copy is kept with the run.
+
+    Raises:
+        NotebookFailed: it raised, its kernel died, or not every cell was really executed.
+    """
+    source, copy = REPOSITORY / "notebooks" / f"{name}.ipynb", run.notebook(name)
+    known = papermill.inspect_notebook(str(source))
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            source,
+            copy,
+            parameters={key: value for key, value in parameters.items() if key in known},
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            kernel_manager_class=LocalKernelManager,
+            autosave_cell_every=10,
+        )
+    except PapermillExecutionError as error:
+        raise NotebookFailed(f"{name}.ipynb stopped. {error.ename}: {error.evalue} (executed copy: {copy})") from None
+    except (DeadKernelError, CellControlSignal) as error:
+        raise NotebookFailed(f"{name}.ipynb stopped: {error} (executed copy: {copy})") from None
+    if not completed(nbformat.read(copy, as_version=4)):
+        raise NotebookFailed(f"{name}.ipynb did not run to its end: its kernel died or was stopped (executed copy: {copy})")
+
+
+def completed(notebook: nbformat.NotebookNode) -> bool:
+    """Whether every cell was really executed; papermill marks cells of a dead kernel as completed all the same."""
+    about = notebook.metadata.get("papermill", {})
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    replied = all("shell.execute_reply" in cell.metadata.get("execution", {}) for cell in cells)
+    return bool(about.get("end_time")) and about.get("exception") is not True and replied
+
+
+def execute_all(params: RunParameters, run: Run) -> None:
+    """Execute all notebooks of a run in order; train and evaluate show what is finished already."""
+    for number, name in enumerate(NOTEBOOKS, start=1):
+        print(f"[{number}/{len(NOTEBOOKS)}] {name}", flush=True)
+        execute(name, run, {**params.given(), "run_name": run.name})
+
+
+def render(run: Run) -> Path:
+    """Render the executed notebooks of a run.
+
+    Returns:
+        The write-up, ``report/NAME/index.html``; a page for each other notebook lies beside it.
+    """
+    facts = run.load_facts()
+    folder = artifacts.report_dir(run.name)
+    for name, label in NOTEBOOKS.items():
+        notebook = nbformat.read(run.notebook(name), as_version=4)
+        notebook.metadata["title"] = f"Results of training on {facts['title']}" if name == "report" else f"{label} · {run.name}"
+        notebook.metadata["crack_report"] = {"pages": _navigation(name)}
+        with artifacts.written_whole(folder / _page(name)) as scratch:
+            scratch.write_text(to_html(notebook), encoding="utf-8")
+    return folder / _page("report")
+
+
+def to_html(notebook: nbformat.NotebookNode) -> str:
+    body, _ = CrackReportExporter().from_notebook_node(notebook)
+    return body
+
+
+def _navigation(current: str) -> list[dict[str, Any]]:
+    """Links to a run's pages, the write-up first."""
+    order = ["report", *(name for name in NOTEBOOKS if name != "report")]
+    return [{"href": _page(name), "label": NOTEBOOKS[name], "current": name == current} for name in order]
+
+
+def _page(name: str) -> str:
+    return "index.html" if name == "report" else f"{name}.html"

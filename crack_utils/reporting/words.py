@@ -1,0 +1,61 @@
+"""Sentences whose figures are computed from a run's artifacts."""
+
+from typing import Any
+
+import pandas as pd
+
+from crack_utils.artifacts import Run
+
+PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
+DATASET_LINKS = {"crack500": "https://github.com/fyangneil/pavement-crack-detection", "sample": "explore.html"}
+
+
+def heading(resolved: dict[str, Any]) -> str:
+    """The write-up's title and the links under it, as Markdown."""
+    links = f"[Paper]({PAPER}) · [Data set]({DATASET_LINKS[resolved['dataset']]}) · [Test examples](visualize.html)"
+    return f"# Results of training on {resolved['data']['title']}\n\n{links}"
+
+
+def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history: pd.DataFrame) -> str:
+    """One paragraph: what was trained, on what, and how good it is."""
+    counts, scores, decision = resolved["data"]["counts"], metrics["segmentation_2px"], metrics["decision"]
+    train, test = counts["train"], counts["test"]
+    minutes = history["time_s"].sum() / 60
+    return (
+        f"Run **{run.name}**: SegDecNet was trained for {len(history)} epochs ({minutes:.1f} minutes on {resolved['device']}) "
+        f"on {_images(train['positives'] + train['negatives'])}, {train['positives']} of them with a crack. "
+        f"On {_images(test['positives'])} with a crack ({resolved['data']['test_title']}) it reaches a mean F1 of "
+        f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
+        f"It finds {decision['tp']} of the {test['positives']} cracked images and raises {decision['fp']} false alarms "
+        f"on {_images(test['negatives'])} without a crack. Val chose the weights and the thresholds; test was read once."
+    )
+
+
+def decision(metrics: dict[str, Any]) -> str:
+    """What the decision table does not say by itself."""
+    val = metrics["val"]["decision"]
+    tested = metrics["decision"]
+    sentences = []
+    if tested["fp"] + tested["tn"] == 0:
+        sentences.append("The test set holds no image without a crack, so precision is 1 by construction.")
+    if val["fp"] + val["tn"] == 0:
+        sentences.append("Val holds none either: nothing was there to be told apart, and the threshold is val's lowest score.")
+    elif val["tn"] == 0:
+        sentences.append("On val no threshold did better than calling every image cracked: the decision has not been learned.")
+    return " ".join(sentences)
+
+
+def false_alarms(metrics: dict[str, Any]) -> str:
+    """The figure of the crack-free test images, which the table of scores leaves out."""
+    crack_free = metrics["crack_free"]
+    if not crack_free["images"]:
+        return "The test set holds no crack-free images, so false alarms on sound pavement were not measured."
+    return (
+        "Crack-free test images count in none of these means. "
+        f"Of {crack_free['images']} such images {crack_free['images_with_false_alarm']} show predicted crack somewhere, "
+        f"on {100 * crack_free['false_alarm_pixel_share']:.2f} % of their pixels on average."
+    )
+
+
+def _images(count: int) -> str:
+    return f"{count} image" + ("" if count == 1 else "s")
