@@ -71,7 +71,7 @@ def precision_recall_f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> tuple
     hit = tp > 0
     precision = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=hit)
     recall = np.divide(tp, tp + fn, out=np.zeros_like(tp), where=hit)
-    f1 = np.divide(2 * precision * recall, precision + recall, out=np.zeros_like(tp), where=hit)
+    f1 = np.divide(2 * tp, 2 * tp + fp + fn, out=np.zeros_like(tp), where=hit)  # the harmonic mean, rounded once
     return precision, recall, f1
 
 

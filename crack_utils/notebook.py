@@ -103,7 +103,7 @@ def show_notices(facts: dict[str, Any]) -> None:
 
 def show_table(frame: pd.DataFrame, caption: str, folded: bool = False) -> None:
     """Show a table under its caption; a folded one opens on a click."""
-    text = frame.map(tables.plain).to_html(index=False, border=0, classes="results", escape=True)
+    text = tables.to_html(frame)
     if folded:
         display(HTML(f"<details><summary>{html.escape(caption)}</summary>{text}</details>"))
     else:

@@ -59,7 +59,8 @@ def plot_scores(history: pd.DataFrame, ax: Axes) -> Axes:
 def _by_epoch(ax: Axes, ylabel: str) -> Axes:
     ax.set_xlabel("epoch")
     ax.set_ylabel(ylabel)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.margins(x=0.03)
     return ax
 
 

@@ -178,9 +178,7 @@ class Training:
         steps = -(-len(train) // params.batch_size) + -(-again // params.batch_size)
         total_s = (params.epochs - done) * steps * train_s + validations * len(self.data.split("val")) * predict_s
         start = f"Going on with {self.run.name} after epoch {done} of" if done else f"Training {self.run.name}:"
-        return (
-            f"{start} {params.epochs} epochs of {len(train)} images + the hardest {again} again on {self.device}: about {duration(total_s)}"
-        )
+        return f"{start} {params.epochs} epochs of {len(train)} + {again} images on {self.device}: about {duration(total_s)}"
 
     def _describe(self) -> None:
         values = self.run.load_resolved()

@@ -1,5 +1,6 @@
 """The report's tables, from a run's artifacts."""
 
+import html
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,16 @@ def plain(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.7g}" if 0.999 < value < 1 else f"{value:.6g}"
     return str(value)
+
+
+def to_html(frame: pd.DataFrame) -> str:
+    """An HTML table. One of a single row is stacked on narrow screens, each cell behind its column's name."""
+    names = [html.escape(str(name)) for name in frame.columns]
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    rows = (zip(names, map(plain, row), strict=True) for row in frame.itertuples(index=False))
+    body = "".join("<tr>" + "".join(f'<td data-label="{name}">{html.escape(text)}</td>' for name, text in row) + "</tr>" for row in rows)
+    kind = "results stacked" if len(frame) == 1 else "results"
+    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def dataset_table(resolved: dict[str, Any]) -> pd.DataFrame:

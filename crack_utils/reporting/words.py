@@ -22,12 +22,12 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
     train, test = counts["train"], counts["test"]
     minutes = history["time_s"].sum() / 60
     return (
-        f"Run **{run.name}**: SegDecNet was trained for {len(history)} epochs ({minutes:.1f} minutes on {resolved['device']}) "
-        f"on {_images(train['positives'] + train['negatives'])}, {train['positives']} of them with a crack. "
-        f"On {_images(test['positives'])} with a crack ({resolved['data']['test_title']}) it reaches a mean F1 of "
+        f"Run **{run.name}**: SegDecNet was trained for {_count(len(history), 'epoch')} ({minutes:.1f} minutes on {resolved['device']}) "
+        f"on {_count(train['positives'] + train['negatives'], 'image')}, {train['positives']} of them with a crack. "
+        f"On {_count(test['positives'], 'image')} with a crack ({resolved['data']['test_title']}) it reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"It finds {decision['tp']} of the {test['positives']} cracked images and raises {decision['fp']} false alarms "
-        f"on {_images(test['negatives'])} without a crack. Val chose the weights and the thresholds; test was read once."
+        f"on {_count(test['negatives'], 'image')} without a crack. Val chose the weights and the thresholds; test was read once."
     )
 
 
@@ -57,5 +57,5 @@ def false_alarms(metrics: dict[str, Any]) -> str:
     )
 
 
-def _images(count: int) -> str:
-    return f"{count} image" + ("" if count == 1 else "s")
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

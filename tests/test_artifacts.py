@@ -1,0 +1,93 @@
+import os
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crack_utils.artifacts import Run, find_run, load_predictions, write_predictions, written_whole
+from crack_utils.config import parse_parameters
+from crack_utils.errors import MissingRun, ParameterError
+
+
+def test_predictions_come_back_as_they_were_stored(tmp_path):
+    rng = np.random.default_rng(0)
+    maps = [rng.random(size).astype(np.float32) for size in ((4, 6), (6, 4), (5, 5))]
+    with write_predictions(tmp_path, "test") as writer:
+        for i, prob in enumerate(maps):
+            writer.add(f"photo_{i}_1", prob, prob > 0.5, 0.1 * i)
+    loaded = load_predictions(tmp_path, "test")
+    assert loaded.stems == ["photo_0_1", "photo_1_1", "photo_2_1"]
+    for prob, seg_prob, mask in zip(maps, loaded.seg_probs, loaded.masks, strict=True):
+        np.testing.assert_array_equal(seg_prob, prob)
+        np.testing.assert_array_equal(mask, prob > 0.5)
+        assert (seg_prob.dtype, mask.dtype) == (np.float32, bool)
+    np.testing.assert_array_equal(loaded.decision_probs, np.array([0, 0.1, 0.2], np.float32))
+
+
+def test_predictions_that_were_not_finished_do_not_appear(tmp_path):
+    with pytest.raises(RuntimeError), write_predictions(tmp_path, "val") as writer:
+        writer.add("a", np.zeros((2, 2)), np.zeros((2, 2)), 0.5)
+        raise RuntimeError
+    with pytest.raises(MissingRun, match="evaluate the run first"):
+        load_predictions(tmp_path, "val")
+    assert list((tmp_path / "predictions").iterdir()) == []
+    with pytest.raises(ParameterError, match="choose val or test"):
+        load_predictions(tmp_path, "train")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    with written_whole(path) as scratch:
+        scratch.write_text("old")
+    with pytest.raises(RuntimeError), written_whole(path) as scratch:
+        scratch.write_text("half of the n")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_parameters_come_back_as_given_and_readers_find_them_resolved(home):
+    params = parse_parameters({"epochs": 3})
+    run = Run("some/name")
+    run.save_params(params, {"device": "cpu"}, {"counts": {}})
+    assert run.load_params() == params
+    assert run.load_resolved()["device"] == "cpu"
+    assert run.load_resolved()["run_name"] == "some/name"
+    assert run.load_facts() == {"counts": {}}
+
+
+def test_history_has_its_columns_whether_validated_or_not(home):
+    run = Run("a")
+    run.save_history([{"epoch": 1, "loss": 0.5, "val_f1": 0.25}, {"epoch": 2, "loss": 0.25}])
+    history = run.load_history()
+    training = ["epoch", "loss", "loss_segmentation", "loss_decision", "learning_rate", "time_s"]
+    assert list(history) == [*training, "val_precision", "val_recall", "val_f1", "val_seg_threshold", "val_decision_ap"]
+    assert history["val_f1"].tolist()[0] == 0.25
+    assert pd.isna(history["val_f1"][1])
+
+
+def test_the_newest_finished_training_is_found_and_without_one_train_comes_first(home):
+    with pytest.raises(MissingRun, match="train comes first"):
+        find_run(None)
+    for age, name in ((20, "old"), (10, "record/new")):
+        path = Run(name).path("model.safetensors")
+        path.parent.mkdir(parents=True)
+        path.touch()
+
+        os.utime(path, (time.time() - age,) * 2)
+    Run("unfinished").folder.mkdir()
+    assert find_run(None).name == "record/new"
+    assert find_run("old").name == "old"
+    with pytest.raises(MissingRun, match="run unfinished has not finished training; train comes first"):
+        find_run("unfinished")
+    with pytest.raises(MissingRun, match="run nothing does not exist"):
+        find_run("nothing")
+
+
+def test_a_damaged_file_is_named(home):
+    run = Run("a")
+    run.folder.mkdir(parents=True)
+    run.path("metrics.json").write_text('{"decision": ')
+    with pytest.raises(MissingRun, match=r"metrics\.json is damaged"):
+        run.load_metrics()

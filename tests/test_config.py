@@ -1,0 +1,116 @@
+import pytest
+
+from crack_utils.config import (
+    PARAMETER_DEFAULTS,
+    PARAMETER_HELP,
+    check_run_name,
+    parse_parameters,
+    read_yaml,
+    resolve_folders,
+)
+from crack_utils.errors import ParameterError
+
+
+def test_defaults_are_the_write_ups_parameters():
+    expected = {
+        "batch_size": 1,
+        "epochs": 100,
+        "learning_rate": 0.001,
+        "delta_cls_loss": 0.01,
+        "dilate": 1,
+        "dynamically_balanced_loss": True,
+        "gradient_flow_adjustment": True,
+        "frequency_of_use_sampling": False,
+        "weighted_segmentation_loss": False,
+        "use_best_model": True,
+        "best_model_type": "seg",
+        "validate": True,
+        "validate_on_test": False,
+        "augmentation": True,
+        "optimizer": "adam",
+        "use_negatives": True,
+        "hard_negative_mining": 0.2,
+        "validation_n_epochs": 5,
+    }
+    assert {name: PARAMETER_DEFAULTS[name] for name in expected} == expected
+
+
+def test_every_parameter_has_help_that_papermill_can_show():
+    assert all(help and "#" not in help for help in PARAMETER_HELP.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 4}, "unknown parameter epoch; did you mean epochs?"),
+        ({"epochs": "ten"}, "epochs: should be a valid integer, .*'ten'"),
+        ({"epochs": 0}, "epochs: should be greater than or equal to 1, got 0"),
+        ({"epochs": True}, "epochs: takes no True or False"),
+        ({"learning_rate": -1}, "learning_rate: should be greater than 0"),
+        ({"learning_rate": "nan"}, "learning_rate: should be a finite number"),
+        ({"validate": "maybe"}, "validate: should be True or False, got 'maybe'"),
+        ({"input_height": 361, "input_width": 640}, "input_height: must be divisible by 8; try 360 or 368, got 361"),
+        ({"input_height": 64, "input_width": 64}, "input 64 x 64 is too small.*try 128 x 64"),
+        ({"dataset": "crack500"}, "needs data_root"),
+        ({"dataset": "crack501"}, "dataset: should be 'sample' or 'crack500', got 'crack501'"),
+        ({"device": "gpu"}, "device: should be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
+        ({"frequency_of_use_sampling": True}, "frequency_of_use_sampling: is not built yet"),
+        ({"weighted_segmentation_loss": True}, "weighted_segmentation_loss: is not built yet"),
+        ({"validate_on_test": True}, "validate_on_test: is not built yet"),
+        ({"optimizer": "sgd"}, "optimizer: should be 'adam', got 'sgd'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_and_the_fix(values, message):
+    with pytest.raises(ParameterError, match=message):
+        parse_parameters(values)
+
+
+def test_texts_from_yaml_and_papermill_become_numbers_and_switches():
+    params = parse_parameters({"learning_rate": "1e-4", "validate": "false", "epochs": "7", "input_channels": "1", "data_root": 7})
+    assert (params.learning_rate, params.validate, params.epochs, params.input_channels, params.data_root) == (1e-4, False, 7, 1, "7")
+
+
+def test_the_fingerprint_names_what_is_computed_not_where():
+    base = parse_parameters({})
+    assert parse_parameters({"device": "cpu", "num_workers": 2}).fingerprint() == base.fingerprint()
+    assert parse_parameters({"seed": 1}).fingerprint() != base.fingerprint()
+    assert parse_parameters({"device": "cpu", "seed": 1}).differences(base) == {"seed": (1, 0)}
+
+
+def test_given_lists_only_what_differs_from_the_defaults():
+    assert parse_parameters({"epochs": 3, "batch_size": 1}).given() == {"epochs": 3}
+
+
+def test_negatives_are_evaluated_on_the_sample_unless_said_otherwise():
+    assert parse_parameters({}).evaluates_negatives
+    assert not parse_parameters({"evaluate_negatives": False}).evaluates_negatives
+    assert not parse_parameters({"dataset": "crack500", "data_root": "x"}).evaluates_negatives
+
+
+def test_relative_folders_count_from_the_base(tmp_path):
+    resolved = resolve_folders({"data_root": "a/../b", "epochs": 3, "negatives_root": None}, tmp_path)
+    assert resolved == {"data_root": str(tmp_path / "b"), "epochs": 3, "negatives_root": None}
+
+
+def test_yaml_that_is_no_configuration_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match=r"no configuration .*missing\.yaml"):
+        read_yaml(tmp_path / "missing.yaml")
+    path = tmp_path / "list.yaml"
+    path.write_text("- 1\n- 2\n")
+    with pytest.raises(ParameterError, match="must hold 'name: value' lines"):
+        read_yaml(path)
+    path.write_text("epochs: [1\n")
+    with pytest.raises(ParameterError, match="not readable as YAML"):
+        read_yaml(path)
+    path.write_text("# nothing yet\n")
+    assert read_yaml(path) == {}
+
+
+@pytest.mark.parametrize("name", ["../up", "a/../b", "/etc", "a b", "", "a/", ".hidden"])
+def test_a_run_name_that_leaves_the_runs_folder_is_refused(name):
+    with pytest.raises(ParameterError, match="run_name"):
+        check_run_name(name)
+
+
+def test_a_run_name_may_lie_in_folders():
+    assert check_run_name("record/run6_6") == "record/run6_6"

@@ -1,0 +1,245 @@
+import numpy as np
+import pytest
+import torch
+from conftest import small_params, write_dataset, write_pair
+from PIL import Image
+
+from crack_utils import data
+from crack_utils.data import CropDataset, Pair, RunData, find_negatives, find_pairs, fit, limit_by_photo, place, read_crop, unfit
+from crack_utils.errors import DataError, ParameterError
+
+
+def stems(pairs):
+    return [pair.stem for pair in pairs]
+
+
+# --- layouts
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("traincrop/{}.jpg", "traincrop/{}.png"),
+        ("traincrop/traincrop/{}.jpg", "traincrop/traincrop/{}.png"),
+        ("train/{}.jpg", "train/{}.png"),
+        ("train/{}.jpg", "train/{}_GT.png"),
+        ("train/{}.jpg", "train/{}_mask.png"),
+        ("train/{}.png", "train/{}_mask.png"),
+        ("train/train/{}.jpg", "train/train/{}.png"),
+        ("train/images/{}.jpg", "train/masks/{}.png"),
+        ("train/images/{}.png", "train/masks/{}.png"),
+        ("train/images/{}.JPG", "train/masks/{}_GT.png"),
+    ],
+)
+def test_every_layout_is_read_as_it_is(tmp_path, image, mask):
+    truth = {}
+    for i, stem in enumerate(("20160222_081011_1_361", "20160222_081011_641_1")):
+        truth[stem] = write_pair(tmp_path / image.format(stem), tmp_path / mask.format(stem), seed=i)
+    pairs = find_pairs(tmp_path, "train")
+    assert stems(pairs) == sorted(truth)
+    assert [pair.photo for pair in pairs] == ["20160222_081011"] * 2
+    for pair in pairs:
+        crop = read_crop(pair, 3)
+        np.testing.assert_array_equal(crop.mask, truth[pair.stem])
+        assert crop.image.shape == (64, 128, 3)
+
+
+def test_an_image_without_a_mask_is_an_error_except_among_the_negatives(tmp_path):
+    write_pair(tmp_path / "traincrop/a.jpg", tmp_path / "traincrop/a.png")
+    write_pair(tmp_path / "traincrop/b.jpg")
+    with pytest.raises(DataError, match=r"no mask for .*b\.jpg; expected b\.png.*negatives/train"):
+        find_pairs(tmp_path, "train")
+    write_pair(tmp_path / "negatives/train/b.jpg")
+    (negative,) = find_negatives(tmp_path / "negatives", "train")
+    assert not read_crop(negative, 3).has_crack
+    assert find_negatives(tmp_path / "negatives", "val") == []
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        find_pairs(tmp_path / "nowhere", "train")
+    with pytest.raises(DataError, match="neither traincrop/ nor train/"):
+        find_pairs(tmp_path, "train")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match=r"no images in .*train"):
+        find_pairs(tmp_path, "train")
+
+
+# --- decoding
+
+
+def test_a_mask_pixel_above_127_is_crack(tmp_path):
+    Image.fromarray(np.full((4, 4, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.array([[0, 127], [128, 255]], np.uint8).repeat(2, 0).repeat(2, 1)).save(tmp_path / "m.png")
+    crop = read_crop(Pair(tmp_path / "a.png", tmp_path / "m.png"), 3)
+    np.testing.assert_array_equal(crop.mask[::2, ::2], [[False, False], [True, True]])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_and_colour_files_serve_both_inputs(tmp_path, channels):
+    for mode in ("L", "RGB", "RGBA", "P"):
+        Image.new(mode, (8, 4)).save(tmp_path / f"{mode}.png")
+        assert read_crop(Pair(tmp_path / f"{mode}.png", None), channels).image.shape == (4, 8, channels)
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path):
+    write_pair(tmp_path / "a.jpg", tmp_path / "a.png")
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(DataError, match=r"empty\.jpg \(0 bytes\) as an image: it is empty"):
+        read_crop(Pair(tmp_path / "empty.jpg", tmp_path / "a.png"), 3)
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:900])
+    with pytest.raises(DataError, match=r"cannot read .*half\.jpg"):
+        read_crop(Pair(tmp_path / "half.jpg", tmp_path / "a.png"), 3)
+    Image.new("L", (64, 32)).save(tmp_path / "small.png")
+    with pytest.raises(DataError, match=r"small\.png is 64 x 32, its image 128 x 64"):
+        read_crop(Pair(tmp_path / "a.jpg", tmp_path / "small.png"), 3)
+    Image.fromarray(np.eye(64, 128, dtype=np.uint8)).save(tmp_path / "ones.png")
+    with pytest.raises(DataError, match=r"ones\.png holds 0 and 1; .* multiply it by 255"):
+        read_crop(Pair(tmp_path / "a.jpg", tmp_path / "ones.png"), 3)
+
+
+# --- fitting
+
+
+@pytest.mark.parametrize("size", [(360, 640), (640, 360), (300, 600), (600, 301)])
+def test_what_fits_is_turned_and_padded_and_comes_back_exactly(size):
+    values = np.random.default_rng(0).integers(0, 255, size, np.uint8)
+    placement = place(size, (360, 640))
+    fitted = fit(values, placement, (360, 640), "symmetric")
+    assert fitted.shape == (360, 640)
+    assert placement.turned == (size[0] > size[1])
+    np.testing.assert_array_equal(unfit(torch.from_numpy(fitted).float(), placement), values)
+
+
+def test_what_is_too_large_keeps_its_proportions_and_comes_back_at_its_own_size():
+    y, x = np.mgrid[:484, :648]
+    disc = (np.hypot(y - 200, x - 300) < 100).astype(np.uint8) * 255
+    placement = place(disc.shape, (360, 640))
+    assert (placement.inner_height, placement.inner_width) == (360, 482)
+    fitted = fit(disc, placement, (360, 640), "constant") > 127
+    rows, columns = np.flatnonzero(fitted.any(1)), np.flatnonzero(fitted.any(0))
+    assert abs(np.ptp(rows) - np.ptp(columns)) <= 1  # a disc stays a disc
+    back = unfit(torch.from_numpy(fitted).float(), placement)
+    assert back.shape == disc.shape
+    assert ((back > 0.5) != (disc > 127)).mean() < 0.002
+
+
+def test_padding_is_not_valid_and_holds_no_crack(tmp_path):
+    write_pair(tmp_path / "a.jpg", tmp_path / "a.png", size=(60, 100))
+    crop = read_crop(Pair(tmp_path / "a.jpg", tmp_path / "a.png"), 3)
+    item = CropDataset([crop], (64, 128))[0]
+    assert item["image"].shape == (3, 64, 128)
+    assert item["valid"].sum() == 60 * 100
+    assert item["mask"].sum() == crop.mask.sum()
+    assert (item["mask"] <= item["valid"]).all()
+
+
+def test_an_item_is_a_float_image_between_0_and_1(small_data):
+    item = RunData(small_params(small_data), small_data).split("train")[0]
+    assert item["image"].dtype == torch.float32
+    assert 0 <= item["image"].min() < item["image"].max() <= 1
+    assert set(item["mask"].unique().tolist()) == {0.0, 1.0}
+    assert item["has_crack"].tolist() == [1.0]
+
+
+def test_dilate_widens_the_training_masks_by_a_square(small_data):
+    truth = RunData(small_params(small_data), small_data).split("train")[0]["mask"][0].bool().numpy()
+    wide = RunData(small_params(small_data, dilate=3), small_data)
+    expected = np.zeros_like(truth)
+    for y, x in np.argwhere(truth):
+        expected[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = True
+    np.testing.assert_array_equal(wide.split("train")[0]["mask"][0].bool().numpy(), expected)
+    assert wide.split("val").dilate == 1
+
+
+# --- augmentation
+
+
+def test_augmentation_moves_image_and_mask_together_and_only_where_there_is_a_crack(tmp_path):
+    write_pair(tmp_path / "a.png", tmp_path / "m.png")
+    cracked = read_crop(Pair(tmp_path / "a.png", tmp_path / "m.png"), 3)
+    crack_free = data.Crop(cracked.pair, cracked.image, np.zeros_like(cracked.mask))
+    dataset = CropDataset([cracked, crack_free], (64, 128))
+    plain, unchanged, moved = dataset[0], 0, 0
+    for seed in range(200):
+        item, again, free = dataset[0, seed], dataset[0, seed], dataset[1, seed]
+        assert torch.equal(item["image"], again["image"])  # the seed alone decides
+        assert torch.equal(free["image"], plain["image"])
+        assert item["mask"].sum() == plain["mask"].sum()
+        dark = item["image"].mean(0, keepdim=True)[item["mask"] > 0].mean()
+        assert dark < item["image"].mean() - 0.1  # the mask still lies on the dark line
+        unchanged += torch.equal(item["image"], plain["image"])
+        moved += not torch.equal(item["mask"], plain["mask"])
+    assert 85 <= unchanged <= 140  # half of them, and those whose parts cancel out or do not happen
+    assert 40 <= moved <= 110
+
+
+# --- a run's data
+
+
+def test_counts_are_those_of_the_masks_and_the_negatives_folders(tmp_path):
+    root = write_dataset(tmp_path / "d", train=4, val=2, test=3, negatives=2)
+    facts = RunData(small_params(root), tmp_path).facts
+    assert facts["counts"] == {
+        "train": {"positives": 4, "negatives": 2},
+        "val": {"positives": 2, "negatives": 0},
+        "test": {"positives": 3, "negatives": 0},
+    }
+    assert (facts["input_height"], facts["input_width"]) == (64, 128)
+    assert facts["test_title"] == "CRACK500 test subset (3 images)"
+    assert not facts["drawn"]
+    assert RunData(small_params(root, use_negatives=False), tmp_path).facts["counts"]["train"]["negatives"] == 0
+    evaluated = RunData(small_params(root, evaluate_negatives=True), tmp_path).facts["counts"]
+    assert (evaluated["val"]["negatives"], evaluated["test"]["negatives"]) == (2, 2)
+
+
+def test_negatives_may_lie_elsewhere_and_missing_ones_are_noted(tmp_path):
+    root = write_dataset(tmp_path / "d", negatives=0)
+    assert "without them" in RunData(small_params(root), tmp_path).notes[0]
+    write_pair(tmp_path / "sound" / "train" / "n.jpg")
+    elsewhere = RunData(small_params(root, negatives_root=str(tmp_path / "sound")), tmp_path)
+    assert elsewhere.split("train").negatives == 1
+    assert elsewhere.notes == []
+    with pytest.raises(DataError, match=r"negatives_root .*nowhere is not a folder"):
+        RunData(small_params(root, negatives_root=str(tmp_path / "nowhere")), tmp_path)
+
+
+def test_the_input_is_the_commonest_size_in_steps_of_8(tmp_path):
+    root = write_dataset(tmp_path / "d", size=(70, 130))
+    assert RunData(small_params(root), tmp_path).input_size == (72, 136)
+    assert RunData(small_params(root, input_height=64, input_width=128), tmp_path).input_size == (64, 128)
+    with pytest.raises(ParameterError, match="too small"):
+        RunData(small_params(write_dataset(tmp_path / "small", size=(48, 80))), tmp_path)
+
+
+def test_a_split_without_any_crack_and_names_used_twice_are_refused(tmp_path):
+    root = write_dataset(tmp_path / "d")
+    for mask in (root / "valcrop").glob("*.png"):
+        Image.new("L", (128, 64)).save(mask)
+    with pytest.raises(DataError, match=r"no image of val .* has a crack"):
+        RunData(small_params(root), tmp_path).split("val")
+    twin = next((root / "traincrop").glob("*.jpg"))
+    write_pair(root / "negatives" / "train" / twin.name)
+    with pytest.raises(DataError, match="names must differ"):
+        RunData(small_params(root), tmp_path)
+
+
+def test_a_limit_takes_whole_photos_and_keeps_the_share_of_negatives(tmp_path):
+    pairs = [Pair(tmp_path / f"p{i // 4}_{i % 4}_1.jpg", tmp_path / "m.png") for i in range(40)]
+    pairs += [Pair(tmp_path / f"p{i}_9_1.jpg", None) for i in range(10)]
+    limited = limit_by_photo(pairs, 10, seed=1)
+    cracked, crack_free = [p for p in limited if p.mask_path], [p for p in limited if not p.mask_path]
+    assert (len(cracked), len(crack_free)) == (8, 2)
+    assert len({p.photo for p in cracked}) == 2  # two photos of four crops each
+    assert {p.photo for p in crack_free} == {p.photo for p in cracked}
+    assert limit_by_photo(pairs, 10, seed=1) == limited != limit_by_photo(pairs, 10, seed=2)
+    assert limit_by_photo(pairs, 100, seed=1) == pairs
+
+
+@pytest.mark.slow
+def test_the_real_crops_are_counted_truly(real_data):
+    root = real_data / "CRACK500"
+    counts = RunData(small_params(root, evaluate_negatives=True), root).facts["counts"]
+    for split, counted in counts.items():
+        assert counted["positives"] == len(list((root / f"{split}crop").glob("*.png")))
+        assert counted["negatives"] == len(list((root / "negatives" / split).glob("*.jpg")))

@@ -1,0 +1,101 @@
+import pytest
+import torch
+from torch import nn
+
+from crack_utils.losses import decision_loss
+from crack_utils.model import FeatureNorm, SegDecNet, count_parameters
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return SegDecNet()
+
+
+def test_the_network_has_the_published_number_of_parameters(model):
+    assert count_parameters(model) == 16_151_836
+    assert sum(p.numel() for p in model.v4.parameters()) == 64 * 1024 * 15 * 15 + 2 * 1024
+
+
+def test_every_stage_has_the_published_shape(model):
+    shapes = {}
+    stages = ("v1", "v2", "v3", "v4", "up3", "up2", "up1", "seg_head", "decision_features", "decision_head")
+    hooks = [
+        getattr(model, name).register_forward_hook(lambda _, __, output, name=name: shapes.update({name: tuple(output.shape)}))
+        for name in stages
+    ]
+    upsampled = model.up3.upsample.register_forward_hook(lambda _, __, output: shapes.update(upsampled=tuple(output.shape)))
+    decision_logits, seg_logits = model(torch.rand(2, 3, 64, 128))
+    for hook in (*hooks, upsampled):
+        hook.remove()
+    assert shapes == {
+        "v1": (2, 32, 64, 128),
+        "v2": (2, 64, 32, 64),
+        "v3": (2, 64, 16, 32),
+        "v4": (2, 1024, 8, 16),
+        "upsampled": (2, 16, 19, 35),
+        "up3": (2, 16, 16, 32),
+        "up2": (2, 16, 32, 64),
+        "up1": (2, 8, 64, 128),
+        "seg_head": (2, 1, 64, 128),
+        "decision_features": (2, 32, 1, 2),
+        "decision_head": (2, 1),
+    }
+    assert decision_logits.shape == (2, 1)
+    assert seg_logits.shape == (2, 1, 64, 128)
+
+
+def test_convolutions_come_in_network_order(model):
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    channels = [(m.in_channels, m.out_channels, m.kernel_size[0]) if not isinstance(m, nn.Linear) else (66, 1, 0) for m in layers]
+    encoder = [(3, 32, 5), (32, 64, 5), *[(64, 64, 5)] * 6, (64, 1024, 15)]
+    up3, up2 = [(1024, 16, 5), (80, 16, 5)], [(16, 16, 5), (80, 16, 5), *[(16, 16, 5)] * 3]
+    up1 = [(16, 8, 5), (40, 8, 5), (8, 8, 5), (8, 8, 5)]
+    assert channels == [*encoder, *up3, *up2, *up1, (8, 1, 5), (1025, 8, 5), (8, 16, 5), (16, 32, 5), (66, 1, 0)]
+    assert all((m.bias is None) == (not isinstance(m, nn.ConvTranspose2d | nn.Linear)) for m in layers)
+
+
+def test_feature_norm_has_the_deviation_under_the_root():
+    norm = FeatureNorm(2)
+    nn.init.constant_(norm.scale, 3.0)
+    nn.init.constant_(norm.bias, 0.5)
+    x = torch.randn(2, 2, 4, 5, dtype=torch.float64) * 2 + 1
+    one = x[1, 0]
+    deviation = ((one - one.mean()) ** 2).sum().div(one.numel() - 1).sqrt()
+    expected = 3 * (one - one.mean()) / (deviation + 0.001).sqrt() + 0.5
+    torch.testing.assert_close(norm.double()(x)[1, 0], expected)
+
+
+def test_the_segmentation_head_cannot_learn_an_offset(model):
+    assert model.seg_head[1].bias is None
+    assert model(torch.rand(1, 3, 64, 128))[1].mean().abs() < 1e-4
+
+
+def test_the_decision_sees_maxima_before_means_and_features_before_logits(model):
+    seen = {}
+    hooks = [
+        model.decision_features.register_forward_hook(lambda _, __, output: seen.update(features=output)),
+        model.decision_head.register_forward_pre_hook(lambda _, inputs: seen.update(pooled=inputs[0])),
+    ]
+    _, seg_logits = model(torch.rand(1, 3, 64, 128))
+    for hook in hooks:
+        hook.remove()
+    features = seen["features"]
+    expected = [features.amax((2, 3)), features.mean((2, 3)), seg_logits.amax((2, 3)), seg_logits.mean((2, 3))]
+    torch.testing.assert_close(seen["pooled"], torch.cat(expected, dim=1))
+
+
+@pytest.mark.parametrize("adjusted", [True, False])
+def test_decision_gradient_reaches_the_encoder_only_without_the_adjustment(adjusted):
+    torch.manual_seed(0)
+    model = SegDecNet(gradient_flow_adjustment=adjusted)
+    decision_logits, _ = model(torch.rand(1, 3, 64, 128))
+    decision_loss(decision_logits, torch.ones(1, 1)).sum().backward()
+    for part in (model.v1, model.v2, model.v3, model.v4, model.up3, model.up2, model.up1, model.seg_head):
+        reached = any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
+        assert reached is not adjusted
+    assert all(p.grad is not None for p in model.decision_features.parameters())
+
+
+def test_grey_images_have_one_channel():
+    assert SegDecNet(in_channels=1)(torch.rand(1, 1, 64, 128))[1].shape == (1, 1, 64, 128)

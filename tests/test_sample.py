@@ -1,0 +1,70 @@
+import hashlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crack_utils import sample
+from crack_utils.data import SPLITS, Pair, find_negatives, find_pairs
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return sample.ensure_sample(tmp_path_factory.mktemp("drawn") / "sample")
+
+
+def digest(folder):
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.rglob("*.*")))).hexdigest()
+
+
+def test_it_has_the_official_layout_and_at_most_32_training_images(drawn):
+    counts = {split: (len(find_pairs(drawn, split)), len(find_negatives(drawn / "negatives", split))) for split in SPLITS}
+    assert counts == {"train": (24, 8), "val": (18, 6), "test": (30, 10)}
+    assert all(Image.open(path).size == (160, 96) for path in drawn.rglob("*.jpg"))
+
+
+def test_no_photo_has_crops_in_two_splits(drawn):
+    photos = [{pair.photo for pair in find_pairs(drawn, split) + find_negatives(drawn / "negatives", split)} for split in SPLITS]
+    assert [len(each) for each in photos] == [8, 6, 10]
+    assert not (photos[0] & photos[1] or photos[0] & photos[2] or photos[1] & photos[2])
+
+
+def test_it_says_that_it_is_drawn(drawn):
+    assert sample.is_drawn(drawn)
+    assert "not photos" in (drawn / sample.STAMP).read_text()
+
+
+def test_the_seed_alone_decides_every_byte(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
+    digests = [digest(sample.ensure_sample(tmp_path / name, seed)) for name, seed in (("a", 3), ("b", 3), ("c", 4))]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_an_old_drawing_is_replaced_and_anything_else_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
+    folder = sample.ensure_sample(tmp_path / "sample")
+    before = digest(folder)
+    (folder / sample.STAMP).write_text("drawn by an older program")
+    assert digest(sample.ensure_sample(folder)) == before
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "mine.jpg").touch()
+    with pytest.raises(FileExistsError, match="not a drawn sample"):
+        sample.ensure_sample(tmp_path / "photos")
+    assert (tmp_path / "photos" / "mine.jpg").exists()
+
+
+def test_masks_lie_on_cracks_darker_than_what_is_beside_them(drawn):
+    for pair in find_pairs(drawn, "train"):
+        grey, mask = np.asarray(Image.open(pair.image_path).convert("L"), float), np.asarray(Image.open(pair.mask_path)) > 127
+        beside = np.zeros_like(mask)
+        for y, x in np.argwhere(mask):
+            beside[max(0, y - 4) : y + 5, max(0, x - 4) : x + 5] = True
+        assert grey[mask].mean() < grey[beside & ~mask].mean() - 5, pair.stem
+        assert 0.01 < mask.mean() < 0.12
+
+
+def test_stems_name_a_photo_and_an_offset(drawn):
+    pair = find_pairs(drawn, "val")[0]
+    assert isinstance(pair, Pair)
+    assert pair.stem.startswith(pair.photo + "_")
+    assert pair.photo.count("_") == 1
