@@ -91,7 +91,7 @@ def plot_confusion(decision: dict[str, float], ax: Axes) -> Axes:
     return ax
 
 
-def plot_histogram(values: dict[str, Sequence[float]], xlabel: str, ax: Axes, bins: int = 20) -> Axes:
+def plot_histogram(values: dict[str, Sequence[float]], xlabel: str, ax: Axes, bins: int = 12) -> Axes:
     """Shares of images by value, one line a split."""
     edges = np.histogram_bin_edges(np.concatenate([np.asarray(each, float) for each in values.values()]), bins)
     for (name, each), color in zip(values.items(), (BLUE, ORANGE, GREEN), strict=False):
@@ -125,11 +125,11 @@ def overlap(image: np.ndarray, hit: np.ndarray, miss: np.ndarray, false_alarm: n
 
 
 def plot_examples(examples: Sequence[Example]) -> Figure:
-    """A row an image: photo, truth, predicted probability, and both laid over each other."""
+    """A row an image: itself, truth, predicted probability, and both laid over each other."""
     shapes = [example.mask.shape for example in examples]
     fig, axes = figure(10.4, 0.45 + sum(2.45 * height / width + 0.2 for height, width in shapes), len(examples), 4)
     axes = np.reshape(axes, (len(examples), 4))
-    for ax, title in zip(axes[0], ("photo", "truth", "prediction", "overlap"), strict=True):
+    for ax, title in zip(axes[0], ("image", "truth", "prediction", "overlap"), strict=True):
         ax.set_title(title, fontsize=10)
     for row, example in zip(axes, examples, strict=True):
         pictures = (example.image, example.mask, example.seg_prob, overlap(example.image, *example.errors))

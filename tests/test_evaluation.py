@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from conftest import small_params, write_dataset
+from test_metrics import naive_counts, naive_decision
+
+from crack_utils import evaluation
+from crack_utils.artifacts import Run, load_predictions
+from crack_utils.data import RunData
+from crack_utils.metrics import SEG_THRESHOLDS
+from crack_utils.training import train_run
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A trained and evaluated run whose val and test hold crack-free, turned and padded images."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    root = write_dataset(folder / "data", val=3, test=4, negatives=2)
+    write_dataset(folder / "portrait", test=2, size=(128, 64), negatives=0)
+    for path in (folder / "portrait" / "testcrop").iterdir():
+        path.rename(root / "testcrop" / path.name.replace("08101", "09101"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRACK_HOME", str(folder))
+        run = train_run(small_params(root, epochs=2, evaluate_negatives=True), "run")
+        evaluation.evaluate_run(run)
+        yield run
+
+
+def test_figures_are_what_the_definitions_give_on_the_stored_predictions(evaluated):
+    results = evaluated.load_metrics()
+    val, test = load_predictions(evaluated.folder, "val"), load_predictions(evaluated.folder, "test")
+
+    def mean_scores(stored, threshold):
+        scores = []
+        for prob, mask in zip(stored.seg_probs, stored.masks, strict=True):
+            if mask.any():
+                tp, fp, fn = naive_counts(prob, mask, threshold)
+                p, r = (tp / (tp + fp), tp / (tp + fn)) if tp else (0, 0)
+                scores.append((p, r, 2 * p * r / (p + r) if tp else 0))
+        return np.mean(scores, axis=0)
+
+    chosen = results["segmentation_2px"]["threshold"]
+    at = int(np.flatnonzero(chosen == SEG_THRESHOLDS)[0])
+    best = mean_scores(val, chosen)[2]
+    for other in {0, at - 1, at + 1, at - 20, at + 20} & set(range(180)):  # val's best, and the first of equals
+        f1 = mean_scores(val, SEG_THRESHOLDS[other])[2]
+        assert f1 < best + 1e-12 if other > at else f1 < best - 1e-12
+    expected = mean_scores(test, chosen)
+    np.testing.assert_allclose([results["segmentation_2px"][name] for name in ("precision", "recall", "f1")], expected)
+
+    threshold, _ = naive_decision(val.has_crack, val.decision_probs.astype(float))
+    decision = results["decision"]
+    assert decision["threshold"] == threshold
+    decided = test.decision_probs.astype(float) >= threshold
+    truth = test.has_crack
+    counts = [(decided & truth).sum(), (decided & ~truth).sum(), (~decided & truth).sum(), (~decided & ~truth).sum()]
+    assert [decision[name] for name in ("tp", "fp", "fn", "tn")] == counts
+    assert sum(counts) == 8
+    false = [naive_counts(p, m, chosen)[1] / m.size for p, m in zip(test.seg_probs, test.masks, strict=True) if not m.any()]
+    assert results["crack_free"]["images"] == 2
+    assert results["crack_free"]["false_alarm_pixel_share"] == pytest.approx(np.mean(false))
+
+
+def test_predictions_are_stored_at_the_crops_own_size(evaluated):
+    stored = load_predictions(evaluated.folder, "test")
+    crops = {crop.pair.stem: crop for crop in RunData(evaluated.load_params(), evaluated.folder).split("test").crops}
+    assert {prob.shape for prob in stored.seg_probs} == {(64, 128), (128, 64)}
+    for stem, prob, mask in zip(stored.stems, stored.seg_probs, stored.masks, strict=True):
+        np.testing.assert_array_equal(mask, crops[stem].mask)
+        assert prob.shape == mask.shape
+        assert prob.dtype == np.float32
+        assert 0 <= prob.min() <= prob.max() <= 1
+
+
+def test_a_finished_evaluation_is_not_repeated(evaluated, monkeypatch):
+    monkeypatch.setenv("CRACK_HOME", str(evaluated.folder.parents[1]))
+    monkeypatch.setattr(evaluation, "predict", lambda *_: pytest.fail("test was read again"))
+    assert evaluation.evaluate_run(evaluated) == evaluated.load_metrics()
+
+
+def test_per_image_results_come_worst_first_and_agree_with_the_mean(evaluated):
+    frame = evaluated.load_per_image()
+    f1 = frame["f1"].dropna()
+    assert f1.is_monotonic_increasing
+    assert len(f1) == frame.has_crack.sum() == 6
+    assert f1.mean() == pytest.approx(evaluated.load_metrics()["segmentation_2px"]["f1"])
+
+
+def test_examples_come_with_photo_truth_and_errors_of_their_own(evaluated):
+    (worst, *_) = evaluation.load_examples(evaluated, "worst")
+    frame = evaluated.load_per_image()
+    assert worst.stem == frame.stem[0]
+    assert worst.image.shape[:2] == worst.mask.shape == worst.seg_prob.shape
+    hit, miss, false_alarm = (where.sum() for where in worst.errors)
+    assert 2 * hit / (2 * hit + miss + false_alarm) == pytest.approx(frame.f1[0])
+    kinds = evaluation.pick_examples(frame)
+    assert kinds.stem.is_unique
+    assert set(kinds.kind) == {"worst", "median", "best", "crack-free"}
+
+
+def test_the_stored_sweep_peaks_at_the_chosen_threshold(evaluated):
+    scores = evaluation.sweep_stored(evaluated, "val")
+    assert scores["f1"].idxmax() == evaluated.load_metrics()["segmentation_2px"]["threshold"]
+    assert scores["f1"].max() == pytest.approx(evaluated.load_history()["val_f1"].max())
+
+
+def test_batches_do_not_change_predictions(evaluated):
+    data = RunData(evaluated.load_params(), evaluated.folder)
+    model = evaluation.build_model(data.params)
+    evaluated.load_model(model)
+    device = evaluation.resolve_device("cpu")
+    alone, together = (list(evaluation.predict(model, data.split("val"), device, size)) for size in (1, 3))
+    for (crop, prob, decision), (same_crop, same_prob, same_decision) in zip(alone, together, strict=True):
+        assert crop is same_crop
+        np.testing.assert_allclose(prob, same_prob, atol=1e-5)
+        assert decision == pytest.approx(same_decision, abs=1e-5)
+
+
+def test_the_log_ends_with_the_final_evaluation(evaluated):
+    lines = evaluated.load_log().splitlines()
+    assert lines[-4].startswith("Final evaluation on 8 test images, thresholds from val")
+    assert lines[-2].startswith("2 pixel distance | precision ")
+    assert f"F1 {evaluated.load_metrics()['segmentation_2px']['f1']:.6f}" in lines[-2]
+    assert isinstance(evaluated, Run)

@@ -1,0 +1,139 @@
+"""The command line, run as a command: one clear message and a non-zero exit for whatever cannot be used."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY, small_params, write_dataset
+from PIL import Image
+
+from crack_utils.__main__ import configuration, main
+from crack_utils.artifacts import Run
+
+
+def command(home, *words):
+    environment = {**os.environ, "CRACK_HOME": str(home)}
+    return subprocess.run(
+        [sys.executable, "-m", "crack_utils", *map(str, words)],
+        env=environment,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def write_yaml(home, name, text):
+    path = home / "runs" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_runs_name_is_its_files_path_under_runs(home, tmp_path):
+    assert configuration(write_yaml(home, "sample", ""))[0] == "sample"
+    assert configuration(write_yaml(home, "record/run6_6", ""))[0] == "record/run6_6"
+    assert configuration(write_yaml(home, "a", ""), [["run_name", "b/c"]])[0] == "b/c"
+    elsewhere = tmp_path / "elsewhere.yaml"
+    elsewhere.write_text("epochs: 3")
+    assert configuration(elsewhere) == ("elsewhere", configuration(write_yaml(home, "x", "epochs: 3"))[1])
+
+
+def test_overrides_win_and_folders_count_from_where_they_are_written(home, tmp_path, monkeypatch):
+    path = write_yaml(home, "a", "dataset: crack500\ndata_root: data/here\nlearning_rate: 1e-4\nepochs: 3\n")
+    monkeypatch.chdir(tmp_path)
+    _, params = configuration(path, [["epochs", "4"], ["images_per_split", "None"]])
+    assert (params.epochs, params.learning_rate, params.data_root) == (4, 1e-4, str(home / "data" / "here"))
+    assert configuration(path, [["data_root", "there"]])[1].data_root == str(tmp_path / "there")
+
+
+def test_every_tracked_configuration_is_valid():
+    paths = sorted((REPOSITORY / "runs").rglob("*.yaml"))
+    names = [configuration(path)[0] for path in paths]
+    assert {"sample", "record/run6_6"} <= set(names)
+
+
+def test_the_write_ups_run_is_the_defaults_on_crack500():
+    name, params = configuration(REPOSITORY / "runs" / "record" / "run6_6.yaml")
+    assert name == "record/run6_6"
+    assert set(params.given()) == {"dataset", "data_root"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["epoch", "4"], "error: unknown parameter epoch; did you mean epochs?"),
+        (["epochs", "ten"], "error: epochs: should be a valid integer"),
+        (["data_root", "nowhere"], "nowhere is not a folder"),
+        (["run_name", "../up"], "error: run_name '../up'"),
+    ],
+)
+def test_wrong_words_give_one_message(home, capsys, overrides, message):
+    path = write_yaml(home, "a", "dataset: crack500\ndata_root: data\n")
+    assert main(["train", str(path), "-p", *overrides]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def spoil_missing_mask(root):
+    next((root / "traincrop").glob("*.png")).unlink()
+    return "no mask for"
+
+
+def spoil_mask_size(root):
+    Image.new("L", (64, 32)).save(next((root / "traincrop").glob("*.png")))
+    return "is 64 x 32, its image 128 x 64"
+
+
+def spoil_empty_file(root):
+    next((root / "testcrop").glob("*.jpg")).write_bytes(b"")
+    return "(0 bytes) as an image: it is empty"
+
+
+def spoil_folder(root):
+    shutil.rmtree(root / "valcrop")
+    return "holds neither valcrop/ nor val/"
+
+
+@pytest.mark.parametrize("spoil", [spoil_missing_mask, spoil_mask_size, spoil_empty_file, spoil_folder])
+def test_bad_data_give_one_message_and_leave_nothing(home, small_data, capsys, spoil):
+    message = spoil(small_data)
+    path = write_yaml(home, "a", f"dataset: crack500\ndata_root: {small_data}\nepochs: 1\n")
+    assert main(["train", str(path)]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert not Run("a").folder.exists()
+
+
+def test_commands_without_a_run_say_what_comes_first(home, capsys):
+    for name in ("evaluate", "render"):
+        assert main([name, "nothing"]) == 1
+        assert "run nothing does not exist; train comes first" in capsys.readouterr().err
+
+
+def test_train_and_evaluate_without_jupyter(home, tmp_path):
+    root = write_dataset(tmp_path / "d")
+    path = write_yaml(home, "trials/first", f"dataset: crack500\ndata_root: {root}\nepochs: 1\ndevice: cpu\n")
+    hidden = "import sys; sys.modules.update(dict.fromkeys(['IPython', 'papermill', 'nbconvert', 'matplotlib', 'ipywidgets'])); "
+    for words in (["train", str(path)], ["evaluate", "trials/first"]):
+        code = f"{hidden}from crack_utils.__main__ import main; sys.exit(main({words!r}))"
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "CRACK_HOME": str(home)}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert "2 pixel distance: precision" in done.stdout
+    run = Run("trials/first")
+    assert run.load_params() == small_params(root, epochs=1)
+    assert run.is_evaluated
+
+
+def test_the_command_explains_itself(home):
+    done = command(home, "--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("run", "train", "evaluate", "render"))
+    done = command(home, "run", "runs/nothing.yaml")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no configuration runs/nothing.yaml")
