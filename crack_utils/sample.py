@@ -91,7 +91,7 @@ def draw(rng: np.random.Generator, style: np.random.Generator, cracked: bool) ->
     """
     shape = (HEIGHT * _SCALE, WIDTH * _SCALE)
     grey = _asphalt(rng, style, shape)
-    for draw_distractor, chance in ((_stain, 0.75), (_tyre_mark, 0.5), (_joint, 0.5), (_line_shadow, 0.6), (_broad_shadow, 0.5)):
+    for draw_distractor, chance in ((_stain, 0.75), (_tyre_mark, 0.5), (_joint, 0.4), (_line_shadow, 0.5), (_broad_shadow, 0.5)):
         if rng.random() < chance:
             grey = draw_distractor(rng, grey)
     mask = np.zeros(shape, bool)
@@ -117,7 +117,7 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> np
 
 
 def _asphalt(rng: np.random.Generator, style: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    level, grain = style.uniform(0.36, 0.68), style.uniform(0.045, 0.075)
+    level, grain = style.uniform(0.36, 0.68), style.uniform(0.03, 0.055)
     tilt, depth = style.uniform(0, 2 * np.pi), style.uniform(0.1, 0.5)
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     light = 1 + depth * (np.cos(tilt) * x + np.sin(tilt) * y) / 2 + 0.05 * _noise(rng, shape, 60)
@@ -150,7 +150,7 @@ def _joint(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
     """A straight seam of even width: as thin and dark as a crack, but ruled."""
     across = _across(rng, grey.shape)
     line = 1 / (1 + np.exp((np.abs(across) - rng.uniform(2, 6)) / 0.8))
-    return grey * (1 - rng.uniform(0.3, 0.6) * line)
+    return grey * (1 - rng.uniform(0.25, 0.5) * line)
 
 
 def _across(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -191,7 +191,7 @@ def _crack(rng: np.random.Generator, grey: np.ndarray) -> tuple[np.ndarray, np.n
         strength = np.maximum(strength, nearest)
     uneven = np.clip(1 + 0.2 * _noise(rng, grey.shape, 8), 0.5, 1.3)
     soft = ndimage.gaussian_filter(mask.astype(float), 1.0)
-    return grey * (1 - rng.uniform(0.34, 0.52) * np.clip(soft * strength * uneven, 0, 1)), mask
+    return grey * (1 - rng.uniform(0.36, 0.54) * np.clip(soft * strength * uneven, 0, 1)), mask
 
 
 def _walk(rng, shape, wander, width, start=None, share=1.0) -> tuple[np.ndarray, np.ndarray]:
