@@ -81,21 +81,24 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from crack_utils.reporting import runner
-    from crack_utils.training import claim_run
+    from crack_utils.training import claim_run, train_run
 
     name, params = configuration(options.configuration, options.overrides)
-    _execute_and_render(runner, params, claim_run(params, name, options.overwrite))
+    claimed = claim_run(params, name, options.overwrite)
+    if options.overwrite:
+        train_run(params, name, overwrite=True)  # the notebook does not replace a training, it shows this one
+    _execute_and_render(runner, params, claimed)
 
 
 def render(options: argparse.Namespace) -> None:
     from crack_utils.reporting import runner
 
     found = artifacts.find_run(options.name)
-    _execute_and_render(runner, found.load_params(), found)
+    _execute_and_render(runner, found.load_params(), found, only_missing=True)
 
 
-def _execute_and_render(runner: Any, params: RunParameters, run: Run) -> None:
-    runner.execute_all(params, run)
+def _execute_and_render(runner: Any, params: RunParameters, run: Run, only_missing: bool = False) -> None:
+    runner.execute_all(params, run, only_missing)
     page = runner.render(run)
     _print_headline(run)
     print(f"Report: {page}")

@@ -9,10 +9,11 @@ import contextlib
 import dataclasses
 import json
 import os
+import pickle
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from crack_utils.config import RunParameters, check_run_name, parse_parameters
+from crack_utils.config import RUN_NAME, RunParameters, check_run_name, parse_parameters
 from crack_utils.errors import MissingRun, ParameterError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -55,6 +57,17 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(scratch, path)
     finally:
         Path(scratch).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[Path]:
+    """Turn whatever a damaged file raises into one message."""
+    try:
+        yield path
+    except FileNotFoundError:
+        raise MissingRun(f"{path} is missing; train the run first, then evaluate") from None
+    except (ValueError, EOFError, RuntimeError, KeyError, SafetensorError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise MissingRun(f"{path} is damaged ({error}); remove {path.parent} and train again") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +110,12 @@ class Run:
         """Write params.json.
 
         Args:
-            params: as given; those off the defaults are kept under ``given``.
+            params: as given, kept under ``given``.
             resolved: values that replaced a default such as "auto" or "the data set's own".
             facts: what the data turned out to be, kept under ``data``.
         """
         values = {**params.as_dict(), **resolved}
-        self._write_json("params.json", {"run_name": self.name, **values, "given": params.given(), "data": facts})
+        self._write_json("params.json", {"run_name": self.name, **values, "given": params.as_dict(), "data": facts})
 
     def load_params(self) -> RunParameters:
         """The parameters as they were given."""
@@ -110,7 +123,11 @@ class Run:
 
     def load_resolved(self) -> dict[str, Any]:
         """All of params.json."""
-        return self._read_json("params.json")
+        values = self._read_json("params.json")
+        with reading(self.path("params.json")):
+            if not {"given", "data"} <= set(values):
+                raise ValueError("it holds no parameters")
+        return values
 
     def load_facts(self) -> dict[str, Any]:
         return self.load_resolved()["data"]
@@ -125,7 +142,8 @@ class Run:
             pd.DataFrame(rows, columns=HISTORY_COLUMNS + VALIDATION_COLUMNS).to_csv(scratch, index=False)
 
     def load_history(self) -> pd.DataFrame:
-        return pd.read_csv(self.path("history.csv"))
+        with reading(self.path("history.csv")) as path:
+            return pd.read_csv(path)
 
     def load_log(self) -> str:
         """The training's log, continued by the evaluation."""
@@ -148,10 +166,10 @@ class Run:
             self.path(name).unlink(missing_ok=True)
 
     def load_best(self, model: torch.nn.Module) -> None:
-        model.load_state_dict(load_file(self.path("best.safetensors")))
+        self._load_weights("best.safetensors", model)
 
     def load_model(self, model: torch.nn.Module) -> None:
-        model.load_state_dict(load_file(self.path("model.safetensors")))
+        self._load_weights("model.safetensors", model)
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         with written_whole(self.path("checkpoint.pt")) as scratch:
@@ -159,8 +177,10 @@ class Run:
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The state after the last validated epoch of a training that did not finish."""
-        path = self.path("checkpoint.pt")
-        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
+        if not self.path("checkpoint.pt").is_file():
+            return None
+        with reading(self.path("checkpoint.pt")) as path:
+            return torch.load(path, map_location="cpu", weights_only=True)
 
     # --- evaluation
     @property
@@ -178,7 +198,9 @@ class Run:
             frame.to_csv(scratch, index=False)
 
     def load_per_image(self) -> pd.DataFrame:
-        return pd.read_csv(self.path("per_image.csv"), dtype={"stem": str, "photo": str})
+        with reading(self.path("per_image.csv")) as path:
+            scores = {"precision": "", "recall": "", "f1": ""}  # empty for crack-free images; an image may well be called NA
+            return pd.read_csv(path, dtype={"stem": str, "photo": str}, keep_default_na=False, na_values=scores)
 
     def save_photo(self, stem: str, image: np.ndarray) -> None:
         """Keep a test photo (H, W, C) uint8 to be shown beside its prediction."""
@@ -201,18 +223,19 @@ class Run:
         with written_whole(self.path(name)) as scratch:
             save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, scratch)
 
+    def _load_weights(self, name: str, model: torch.nn.Module) -> None:
+        with reading(self.path(name)) as path:
+            model.load_state_dict(load_file(path))
+
     def _write_json(self, name: str, values: dict[str, Any]) -> None:
         with written_whole(self.path(name)) as scratch:
             scratch.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.path(name)
-        if not path.is_file():
+        if not self.path(name).is_file():
             raise MissingRun(f"run {self.name} has no {name} in {self.folder}; train it first, then evaluate")
-        try:
+        with reading(self.path(name)) as path:
             return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise MissingRun(f"{path} is damaged ({error}); remove {self.folder} and train again") from None
 
 
 def find_run(run_name: str | None) -> Run:
@@ -227,10 +250,12 @@ def find_run(run_name: str | None) -> Run:
             state = "has not finished training" if run.folder.is_dir() else "does not exist"
             raise MissingRun(f"run {run_name} {state}; train comes first: papermill train.ipynb out.ipynb -p run_name {run_name}")
         return run
-    finished = sorted((home() / "runs").rglob("model.safetensors"), key=lambda path: path.stat().st_mtime)
-    if not finished:
+    found = sorted((home() / "runs").rglob("model.safetensors"), key=lambda path: path.stat().st_mtime)
+    names = [path.parent.relative_to(home() / "runs").as_posix() for path in found if (path.parent / "params.json").is_file()]
+    names = [name for name in names if RUN_NAME.fullmatch(name)]
+    if not names:
         raise MissingRun("there is no finished training yet; train comes first: papermill train.ipynb out.ipynb")
-    return Run(finished[-1].parent.relative_to(home() / "runs").as_posix())
+    return Run(names[-1])
 
 
 # --- predictions -----------------------------------------------------------------------------------------------------
@@ -275,12 +300,13 @@ def write_predictions(run_dir: Path, split: str) -> Iterator[PredictionWriter]:
         writer.close()
 
 
-def load_predictions(run_dir: Path, split: str) -> Predictions:
+def load_predictions(run_dir: Path, split: str, only: Collection[str] | None = None) -> Predictions:
     """Read a split's predictions.
 
     Args:
         run_dir: the run's folder, such as ``runs/sample``.
         split: val or test.
+        only: load no other stems than these.
 
     Raises:
         MissingRun: the run was not evaluated.
@@ -288,13 +314,14 @@ def load_predictions(run_dir: Path, split: str) -> Predictions:
     path = _predictions_path(run_dir, split)
     if not path.is_file():
         raise MissingRun(f"no predictions of {split} in {run_dir}; evaluate the run first")
-    with np.load(path, allow_pickle=False) as archive:
-        numbers = [f"{i:05d}" for i in range(len(archive["stems"]))]
+    with reading(path), np.load(path, allow_pickle=False) as archive:
+        stems = [str(stem) for stem in archive["stems"]]
+        wanted = [i for i, stem in enumerate(stems) if only is None or stem in only]
         return Predictions(
-            stems=[str(stem) for stem in archive["stems"]],
-            seg_probs=[archive[f"seg_probs/{number}"] for number in numbers],
-            masks=[archive[f"masks/{number}"] for number in numbers],
-            decision_probs=archive["decision_probs"],
+            stems=[stems[i] for i in wanted],
+            seg_probs=[archive[f"seg_probs/{i:05d}"] for i in wanted],
+            masks=[archive[f"masks/{i:05d}"] for i in wanted],
+            decision_probs=archive["decision_probs"][wanted],
         )
 
 

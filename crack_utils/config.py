@@ -57,7 +57,7 @@ class RunParameters:
     augmentation: bool = parameter(True, "flip, turn and recolour training images with a crack")
     optimizer: Literal["adam"] = parameter("adam", "adam")
     hard_negative_mining: float = parameter(0.2, "train so large a part of the images, the hardest, twice an epoch; 0: off", ge=0, le=1)
-    seed: int = parameter(0, "the same seed gives the same run on a CPU", ge=0)
+    seed: int = parameter(0, "the same seed gives the same run on a CPU", ge=0, le=2**32 - 1)
     device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu")
     num_workers: int = parameter(0, "processes that load images beside the training; 0: none", ge=0)
 
@@ -70,15 +70,19 @@ class RunParameters:
 
     @field_validator("*", mode="before")
     @classmethod
-    def _numbers_are_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+    def _tidy(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, bool) and bool not in (cls.__annotations__[info.field_name], *get_args(cls.__annotations__[info.field_name])):
             raise ValueError("takes no True or False")
-        return int(value) if info.field_name == "input_channels" and str(value).isdecimal() else value
+        if info.field_name == "input_channels" and str(value).isdecimal():
+            return int(value)
+        if info.field_name == "optimizer":
+            return str(value).lower()  # the write-up spells it Adam
+        return None if value == "" else value
 
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
             raise ValueError("should be auto, cpu, mps, cuda or cuda:N")
         return value
 
@@ -175,7 +179,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ParameterError(f"no configuration {path}; run configurations are YAML files such as runs/sample.yaml")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ParameterError(f"{path} is not readable as YAML: {error}") from None
     if values is None:
         return {}
@@ -190,15 +194,19 @@ def check_run_name(name: str) -> str:
     Raises:
         ParameterError: it cannot.
     """
-    if not RUN_NAME.fullmatch(name) or ".." in name:
+    if not RUN_NAME.fullmatch(name) or ".." in name or name.endswith((".yaml", ".yml")):
         raise ParameterError(f"run_name {name!r}: use letters, digits, '.', '_', '+', '-', with '/' for folders, such as trials/first")
     return name
 
 
 def resolve_folders(values: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
     """Make the folders among parameter values absolute; relative ones count from ``base``, by default the current folder."""
-    folders = ("data_root", "negatives_root")
-    return {
-        name: str((base or Path.cwd()).joinpath(Path(str(value)).expanduser()).resolve()) if name in folders and value else value
-        for name, value in values.items()
-    }
+    resolved = dict(values)
+    for name in ("data_root", "negatives_root"):
+        value = resolved.get(name)
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
+            try:
+                resolved[name] = str((base or Path.cwd()).joinpath(Path(str(value)).expanduser()).resolve())
+            except (RuntimeError, ValueError, OSError) as error:
+                raise ParameterError(f"{name}: {value!r} is no usable folder ({error})") from None
+    return resolved

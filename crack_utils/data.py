@@ -100,7 +100,7 @@ def find_pairs(root: Path, split: str) -> list[Pair]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is missing; next to images/ there must be masks/")
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path.name[0] != ".")
 
 
 def _images_and_masks(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -148,14 +148,14 @@ def read_crop(pair: Pair, channels: int) -> Crop:
     image = image.reshape(*image.shape[:2], channels)
     if pair.mask_path is None:
         return Crop(pair, image, np.zeros(image.shape[:2], bool))
-    grey = _decode(pair.mask_path, "L")
+    grey = _decode(pair.mask_path, "RGB").max(axis=2)  # whatever the colour crack is painted in
     if grey.shape != image.shape[:2]:
         raise DataError(
             f"mask {pair.mask_path} is {grey.shape[1]} x {grey.shape[0]}, its image {image.shape[1]} x {image.shape[0]}; "
             "they must be of one size"
         )
-    if grey.max() == 1:
-        raise DataError(f"mask {pair.mask_path} holds 0 and 1; crack must be brighter than 127: multiply it by 255")
+    if 0 < grey.max() <= 127:
+        raise DataError(f"mask {pair.mask_path} holds values up to {grey.max()}; crack must be brighter than 127, the rest 0")
     return Crop(pair, image, grey > 127)
 
 
@@ -172,6 +172,8 @@ def _open_image(path: Path) -> Iterator[Image.Image]:
 
 def _decode(path: Path, mode: str) -> np.ndarray:
     with _open_image(path) as file:
+        if file.mode.startswith(("I", "F")):
+            raise DataError(f"{path} has pixels of mode {file.mode}; convert it to 8 bits a channel")
         return np.asarray(file.convert(mode))
 
 
@@ -203,6 +205,11 @@ class Placement:
     top: int
     left: int
 
+    @property
+    def scale(self) -> float:
+        """Input pixels per pixel of the crop; at most 1."""
+        return self.inner_height / (self.width if self.turned else self.height)
+
     def inner(self, array: torch.Tensor) -> torch.Tensor:
         """The part of an (..., H, W) input-sized tensor that is not padding."""
         return array[..., self.top : self.top + self.inner_height, self.left : self.left + self.inner_width]
@@ -227,6 +234,12 @@ def fit(array: np.ndarray, placement: Placement, input_size: tuple[int, int], pa
     rest = input_size[0] - placement.inner_height - placement.top, input_size[1] - placement.inner_width - placement.left
     border = ((placement.top, rest[0]), (placement.left, rest[1]), *((0, 0) for _ in array.shape[2:]))
     return np.pad(array, border, mode=padding)
+
+
+def fit_mask(mask: np.ndarray, placement: Placement, input_size: tuple[int, int]) -> np.ndarray:
+    """Bring a crop's (H, W) bool mask to ``input_size``. Scaled down, a pixel is crack where a line of one original pixel
+    through its middle would make it so: thin cracks do not vanish."""
+    return fit(mask.astype(np.uint8) * 255, placement, input_size, "constant") > 127 * placement.scale
 
 
 def unfit(values: torch.Tensor, placement: Placement) -> np.ndarray:
@@ -285,7 +298,7 @@ class CropDataset(Dataset):
         index, seed = key if isinstance(key, tuple) else (key, None)
         crop, placement = self.crops[index], self.placements[index]
         image = torch.from_numpy(fit(crop.image, placement, self.input_size, "symmetric")).permute(2, 0, 1)
-        mask = torch.from_numpy(fit(crop.mask.astype(np.uint8) * 255, placement, self.input_size, "constant") > 127)
+        mask = torch.from_numpy(fit_mask(crop.mask, placement, self.input_size))
         valid = torch.zeros_like(mask)
         placement.inner(valid)[:] = True
         image, labels = v2.functional.to_dtype(image, torch.float32, scale=True), torch.stack([mask, valid])
@@ -349,17 +362,20 @@ class RunData:
     def __init__(self, params: RunParameters, sample_folder: Path):
         self.params = params
         self.root = Path(params.data_root) if params.data_root else ensure_sample(sample_folder)
+        if params.dataset == "sample" and self.root.is_dir() and not is_drawn(self.root):
+            raise DataError(f"{self.root} was not drawn by this program; for photos give the dataset they belong to, such as crack500")
         self.negatives_root = Path(params.negatives_root or self.root / "negatives")
         if params.negatives_root and not self.negatives_root.is_dir():
             raise DataError(f"negatives_root {self.negatives_root} is not a folder; it should hold train/, val/ and test/")
         self.notes: list[str] = []
         if params.images_per_split:
             self.notes.append(f"A trial: at most {params.images_per_split} images of each split were used.")
-        self._pairs = {split: self._find(split) for split in SPLITS}
+        found = {split: self._find(split) for split in SPLITS}
         height, width = params.input_height, params.input_width
-        own = own_size(self._pairs["train"]) if height is None or width is None else None
+        own = own_size(found["train"]) if height is None or width is None else None
         self.input_size = height or own[0], width or own[1]
         check_input_size(*self.input_size)
+        self._pairs = {split: limit_by_photo(pairs, params.images_per_split, params.seed) for split, pairs in found.items()}
         self._decoded: dict[str, CropDataset] = {}
 
     def _find(self, split: str) -> list[Pair]:
@@ -373,7 +389,7 @@ class RunData:
         stem, times = Counter(pair.stem for pair in pairs).most_common(1)[0]
         if times > 1:
             raise DataError(f"{times} images of {split} are named {stem}; names must differ within a split")
-        return limit_by_photo(pairs, self.params.images_per_split, self.params.seed)
+        return pairs
 
     def split(self, name: str) -> CropDataset:
         """The crops of train, val or test."""

@@ -14,7 +14,7 @@ from crack_utils import metrics
 from crack_utils.artifacts import Run, load_predictions, sample_folder, write_predictions
 from crack_utils.config import RunParameters
 from crack_utils.data import Crop, CropDataset, RunData, batches, unfit
-from crack_utils.errors import ParameterError
+from crack_utils.errors import ParameterError, UserError
 from crack_utils.model import SegDecNet
 
 
@@ -83,6 +83,8 @@ def judge(predictions: Iterator[tuple[Any, np.ndarray, float]], thresholds: np.n
     """Count over a split, image by image: each prediction is ``(crop, seg_prob, decision_prob)``, the crop has a ``mask``."""
     counts, has_crack, decision_probs = [], [], []
     for crop, seg_prob, decision_prob in predictions:
+        if not np.isfinite(seg_prob).all():
+            raise UserError("the network's predictions are not numbers; train it again with a lower learning_rate")
         counts.append([count[0] for count in metrics.tolerance_counts([seg_prob], [crop.mask], thresholds)])
         has_crack.append(bool(crop.mask.any()))
         decision_probs.append(decision_prob)
@@ -106,7 +108,11 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     if run.is_evaluated:
         return run.load_metrics()
     params = run.load_params()
-    device = resolve_device(params.device)
+    try:
+        device = resolve_device(params.device)
+    except ParameterError as error:  # trained on another machine
+        device = resolve_device("auto")
+        run.log(f"Note: {error}. Evaluating on {device}.")
     data = RunData(params, sample_folder())
     model = build_model(params)
     run.load_model(model)
@@ -140,7 +146,7 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     per_image = _per_image(data.split("test"), test)
     run.save_per_image(per_image)
     crops = {crop.pair.stem: crop for crop in data.split("test").crops}
-    for stem in pick_examples(per_image).stem:
+    for stem in pick_examples(per_image).stem.unique():
         run.save_photo(stem, crops[stem].image)
     for line in _describe(results, data, time.perf_counter() - started):
         run.log(line)
@@ -202,24 +208,24 @@ class Example:
 def pick_examples(per_image: pd.DataFrame, worst: int = 12, median: int = 6, best: int = 6, crack_free: int = 6) -> pd.DataFrame:
     """Rows of per_image.csv worth looking at, with a column ``kind``; photos of just these are kept with the run.
 
-    Crack-free images come with the highest decision probability first. Few images fall into the first kind that takes them.
+    Crack-free images come with the highest decision probability first. Where there are few images, one may be of several kinds.
     """
     cracked = per_image[per_image.has_crack]
     middle = max(0, (len(cracked) - median) // 2)
     alarming = per_image[~per_image.has_crack].sort_values("decision_prob", ascending=False, kind="stable")
     kinds = {
-        "best": cracked[::-1][: min(best, -(-len(cracked) // 3))],
-        "worst": cracked[: min(worst, -(-len(cracked) // 3))],
+        "best": cracked[::-1][:best],
+        "worst": cracked[:worst],
         "median": cracked[middle : middle + median],
         "crack-free": alarming[:crack_free],
     }
-    return pd.concat([rows.assign(kind=kind) for kind, rows in kinds.items()]).drop_duplicates("stem")
+    return pd.concat([rows.assign(kind=kind) for kind, rows in kinds.items()])
 
 
 def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example]:
     """The examples of one kind (worst, median, best, crack-free), from the run's artifacts alone."""
     rows = pick_examples(run.load_per_image()).query("kind == @kind")[:limit]
-    stored = load_predictions(run.folder, "test")
+    stored = load_predictions(run.folder, "test", set(rows.stem))
     numbers = {stem: i for i, stem in enumerate(stored.stems)}
     threshold = run.load_metrics()["segmentation_2px"]["threshold"]
     return [

@@ -12,11 +12,12 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
-from crack_utils import artifacts
+from crack_utils import artifacts, plots
 from crack_utils.artifacts import Run
 from crack_utils.config import PARAMETER_HELP, RunParameters, check_names, parse_parameters, resolve_folders
 from crack_utils.data import RunData
 from crack_utils.errors import ParameterError
+from crack_utils.evaluation import load_examples
 from crack_utils.reporting import tables
 
 _IPYTHON_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
@@ -123,6 +124,15 @@ def show_figure(fig: Figure, caption: str, alt: str | None = None, photo: bool =
     data = {f"image/{kind}": base64.b64encode(file.getvalue()).decode(), "text/plain": caption}
     width = round(fig.get_figwidth() * 100)
     display(data, raw=True, metadata={f"image/{kind}": {"alt": alt or caption, "caption": caption, "width": width}})
+
+
+def show_examples(run: Run, kind: str, limit: int, caption: str) -> None:
+    """Show a run's test images of one kind (worst, median, best, crack-free), or say that there is none."""
+    examples = load_examples(run, kind, limit)
+    if examples:
+        show_figure(plots.plot_examples(examples), caption, photo=True)
+    else:
+        show("The test set holds none.")
 
 
 def show_log(run: Run) -> None:

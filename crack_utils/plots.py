@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from crack_utils.data import Crop
 from crack_utils.evaluation import Example
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -101,17 +102,17 @@ def plot_histogram(values: dict[str, Sequence[float]], xlabel: str, ax: Axes, bi
     return ax
 
 
-def plot_photos(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], titles: Sequence[str], columns: int = 4) -> Figure:
-    """Photos (H, W, C) uint8, the truth drawn as an outline over each; masks (H, W) bool."""
-    rows = -(-len(images) // columns)
+def plot_photos(crops: Sequence[Crop], columns: int = 4) -> Figure:
+    """Images with their stems, the truth drawn as an outline over each."""
+    rows = -(-len(crops) // columns)
     fig, axes = figure(2.6 * columns, 1.85 * rows, rows, columns)
     for ax in np.ravel(axes):
         ax.axis("off")
-    for ax, image, mask, title in zip(np.ravel(axes), images, masks, titles, strict=False):
-        ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
-        if mask.any():
-            ax.contour(mask, levels=[0.5], colors=[np.array(MISS) / 255], linewidths=0.9)
-        ax.set_title(title, fontsize=8)
+    for ax, crop in zip(np.ravel(axes), crops, strict=False):
+        ax.imshow(crop.image.squeeze(), cmap="gray", vmin=0, vmax=255)
+        if crop.has_crack:
+            ax.contour(crop.mask, levels=[0.5], colors=[np.array(MISS) / 255], linewidths=0.9)
+        ax.set_title(crop.pair.stem, fontsize=8)
     return fig
 
 

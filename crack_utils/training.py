@@ -35,10 +35,11 @@ def train_run(params: RunParameters, run_name: str | None = None, overwrite: boo
         DataError: the data cannot be used.
     """
     run = claim_run(params, run_name, overwrite)
-    device = resolve_device(params.device)
-    if run.is_trained:
+    is_same = run.path("params.json").is_file() and not run.load_params().differences(params)
+    if run.is_trained and is_same:
         print(f"Run {run.name} has finished training before; it is shown, not repeated.")
         return run
+    device = resolve_device(params.device)
     data = RunData(params, sample_folder())
     facts = data.facts  # decodes every image: what is wrong with the data shows before any work is done
     resolved = {
@@ -47,6 +48,8 @@ def train_run(params: RunParameters, run_name: str | None = None, overwrite: boo
         "input_width": data.input_size[1],
         "evaluate_negatives": params.evaluates_negatives,
     }
+    if not (is_same and run.path("checkpoint.pt").is_file()):
+        run.forget_results()
     run.save_params(params, resolved, facts)
     Training(run, params, data, device).fit()
     return run
@@ -63,8 +66,6 @@ def claim_run(params: RunParameters, run_name: str | None, overwrite: bool = Fal
                 f"run {run.name} holds a training with other parameters ({listed}); "
                 f"choose another run_name, or remove {run.folder} (the command line has --overwrite)"
             )
-        if changed:
-            run.forget_results()
     return run
 
 
@@ -83,8 +84,6 @@ class Training:
         """Train all epochs (those a checkpoint holds are done) and save the chosen weights."""
         params, run = self.params, self.run
         state = run.load_checkpoint()
-        if not state:
-            run.path("train.log").unlink(missing_ok=True)  # of a training that stopped before its first checkpoint
         run.log(self._announcement(len(state["history"]) if state else 0))
         if state:
             self._resume(state)
@@ -96,12 +95,11 @@ class Training:
             row["time_s"] = round(time.perf_counter() - started, 2)
             self.history.append(row)
             run.log(self._epoch_line(row))
-            if self._is_checkpoint_epoch(epoch):
-                if params.validate:
-                    self._validate(row)
-                run.save_history(self.history)
-                run.save_checkpoint(self._state())
+            if self._is_checkpoint_epoch(epoch) and params.validate:
+                self._validate(row)
             run.save_history(self.history)
+            if self._is_checkpoint_epoch(epoch):
+                run.save_checkpoint(self._state())
         self._finish()
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
@@ -114,10 +112,11 @@ class Training:
         for batch in self._batches(dataset, rng.permutation(len(dataset)), rng):
             seg_losses, decision_losses = train_step(self.model, self.optimizer, batch.to(self.device), weights)
             difficulty[batch.index], decision[batch.index] = seg_losses.cpu(), decision_losses.cpu()
-        if not np.isfinite(difficulty.sum() + decision.sum()):
-            raise UserError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
+        again = np.zeros(len(dataset))
         for batch in self._batches(dataset, rng.permutation(hardest(difficulty, params.hard_negative_mining)), rng):
-            train_step(self.model, self.optimizer, batch.to(self.device), weights)
+            again[batch.index] = train_step(self.model, self.optimizer, batch.to(self.device), weights)[0].cpu()
+        if not np.isfinite([difficulty, decision, again]).all():
+            raise UserError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
         losses = {"loss_segmentation": float(difficulty.mean()), "loss_decision": float(decision.mean())}
         return {"loss": weights[0] * losses["loss_segmentation"] + weights[1] * losses["loss_decision"], **losses}
 
@@ -140,8 +139,9 @@ class Training:
         row["val_seg_threshold"] = scores["threshold"]
         row["val_decision_ap"] = metrics.average_precision(val.has_crack, val.decision_probs)
         is_best = better(row, self.best, self.params.best_model_type)
+        self.best = {name: max(row[name], self.best[name]) for name in ("val_f1", "val_decision_ap")} | {"epoch": self.best["epoch"]}
         if is_best:
-            self.best = {name: row[name] for name in self.best}
+            self.best["epoch"] = row["epoch"]
             self.run.save_best(self.model)
         self.run.log(
             f"{_validation_line('Validation', row)} | {time.perf_counter() - started:.1f} s" + (" | best so far" if is_best else "")
@@ -235,12 +235,11 @@ def train_step(
 
 def hardest(difficulty: np.ndarray, share: float) -> np.ndarray:
     """Indices of the ``share`` of samples with the greatest difficulty (661 of 3307 for 0.2), hardest first."""
-    return np.argsort(-difficulty, kind="stable")[: int(share * len(difficulty))]
+    return np.argsort(-difficulty, kind="stable")[: int(share * len(difficulty) + 1e-9)]  # 0.29 of 100 is 29
 
 
 def better(row: dict[str, float], best: dict[str, float], best_model_type: str) -> bool:
-    """Whether a validation beats the best so far: in F1 (seg), in the decision's average precision (dec), or in neither
-    worse (both)."""
+    """Whether a validation beats the best so far of F1 (seg) or of the decision's average precision (dec), or reaches both."""
     if best_model_type == "both":
         return row["val_f1"] >= best["val_f1"] and row["val_decision_ap"] >= best["val_decision_ap"]
     name = {"seg": "val_f1", "dec": "val_decision_ap"}[best_model_type]

@@ -4,6 +4,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from crack_utils.artifacts import Run, find_run, load_predictions, write_predictions, written_whole
 from crack_utils.config import parse_parameters
@@ -51,6 +52,7 @@ def test_parameters_come_back_as_given_and_readers_find_them_resolved(home):
     params = parse_parameters({"epochs": 3})
     run = Run("some/name")
     run.save_params(params, {"device": "cpu"}, {"counts": {}})
+    assert run.load_resolved()["given"]["epochs"] == 3
     assert run.load_params() == params
     assert run.load_resolved()["device"] == "cpu"
     assert run.load_resolved()["run_name"] == "some/name"
@@ -76,6 +78,10 @@ def test_the_newest_finished_training_is_found_and_without_one_train_comes_first
         path.touch()
 
         os.utime(path, (time.time() - age,) * 2)
+        (path.parent / "params.json").touch()
+    stray = home / "runs" / "my copy" / "model.safetensors"
+    stray.parent.mkdir()
+    stray.touch()
     Run("unfinished").folder.mkdir()
     assert find_run(None).name == "record/new"
     assert find_run("old").name == "old"
@@ -91,3 +97,24 @@ def test_a_damaged_file_is_named(home):
     run.path("metrics.json").write_text('{"decision": ')
     with pytest.raises(MissingRun, match=r"metrics\.json is damaged"):
         run.load_metrics()
+    for name, load in (
+        ("params.json", run.load_params),
+        ("model.safetensors", lambda: run.load_model(torch.nn.Linear(1, 1))),
+        ("checkpoint.pt", run.load_checkpoint),
+        ("predictions/test.npz", lambda: load_predictions(run.folder, "test")),
+        ("history.csv", run.load_history),
+    ):
+        run.path(name).parent.mkdir(exist_ok=True)
+        run.path(name).write_text("{}" if name == "params.json" else "")
+        with pytest.raises(MissingRun, match=f"{name} is damaged"):
+            load()
+
+
+def test_some_predictions_can_be_loaded_without_the_rest(tmp_path):
+    with write_predictions(tmp_path, "test") as writer:
+        for i in range(4):
+            writer.add(f"s{i}", np.full((2, 2), i / 4), np.zeros((2, 2)), i / 4)
+    some = load_predictions(tmp_path, "test", {"s3", "s1"})
+    assert some.stems == ["s1", "s3"]
+    assert [prob[0, 0] for prob in some.seg_probs] == [0.25, 0.75]
+    assert some.decision_probs.tolist() == [0.25, 0.75]

@@ -57,6 +57,9 @@ def test_every_parameter_has_help_that_papermill_can_show():
         ({"frequency_of_use_sampling": True}, "frequency_of_use_sampling: is not built yet"),
         ({"weighted_segmentation_loss": True}, "weighted_segmentation_loss: is not built yet"),
         ({"validate_on_test": True}, "validate_on_test: is not built yet"),
+        ({"seed": 10**30}, "seed: should be less than or equal to"),
+        ({"data_root": ["a"], "dataset": "crack500"}, "data_root: "),
+        ({"device": "cuda:99999999999999"}, "device: should be"),
         ({"optimizer": "sgd"}, "optimizer: should be 'adam', got 'sgd'"),
     ],
 )
@@ -90,6 +93,12 @@ def test_negatives_are_evaluated_on_the_sample_unless_said_otherwise():
 def test_relative_folders_count_from_the_base(tmp_path):
     resolved = resolve_folders({"data_root": "a/../b", "epochs": 3, "negatives_root": None}, tmp_path)
     assert resolved == {"data_root": str(tmp_path / "b"), "epochs": 3, "negatives_root": None}
+    with pytest.raises(ParameterError, match="data_root: '~nouser/x' is no usable folder"):
+        resolve_folders({"data_root": "~nouser/x"})
+
+
+def test_the_optimizer_may_be_spelt_as_in_the_write_up():
+    assert parse_parameters({"optimizer": "Adam"}) == parse_parameters({})
 
 
 def test_yaml_that_is_no_configuration_is_refused(tmp_path):
@@ -102,11 +111,14 @@ def test_yaml_that_is_no_configuration_is_refused(tmp_path):
     path.write_text("epochs: [1\n")
     with pytest.raises(ParameterError, match="not readable as YAML"):
         read_yaml(path)
+    path.write_text("epochs: 2022-99-99\n")
+    with pytest.raises(ParameterError, match="not readable as YAML"):
+        read_yaml(path)
     path.write_text("# nothing yet\n")
     assert read_yaml(path) == {}
 
 
-@pytest.mark.parametrize("name", ["../up", "a/../b", "/etc", "a b", "", "a/", ".hidden"])
+@pytest.mark.parametrize("name", ["../up", "a/../b", "/etc", "a b", "", "a/", ".hidden", "a.yaml"])
 def test_a_run_name_that_leaves_the_runs_folder_is_refused(name):
     with pytest.raises(ParameterError, match="run_name"):
         check_run_name(name)

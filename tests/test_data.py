@@ -5,6 +5,7 @@ from conftest import small_params, write_dataset, write_pair
 from PIL import Image
 
 from crack_utils import data
+from crack_utils.config import parse_parameters
 from crack_utils.data import CropDataset, Pair, RunData, find_negatives, find_pairs, fit, limit_by_photo, place, read_crop, unfit
 from crack_utils.errors import DataError, ParameterError
 
@@ -93,9 +94,22 @@ def test_files_that_cannot_be_used_are_named(tmp_path):
     Image.new("L", (64, 32)).save(tmp_path / "small.png")
     with pytest.raises(DataError, match=r"small\.png is 64 x 32, its image 128 x 64"):
         read_crop(Pair(tmp_path / "a.jpg", tmp_path / "small.png"), 3)
-    Image.fromarray(np.eye(64, 128, dtype=np.uint8)).save(tmp_path / "ones.png")
-    with pytest.raises(DataError, match=r"ones\.png holds 0 and 1; .* multiply it by 255"):
-        read_crop(Pair(tmp_path / "a.jpg", tmp_path / "ones.png"), 3)
+    Image.fromarray(np.eye(64, 128, dtype=np.uint8) * 100).save(tmp_path / "dark.png")
+    with pytest.raises(DataError, match=r"dark\.png holds values up to 100; crack must be brighter than 127"):
+        read_crop(Pair(tmp_path / "a.jpg", tmp_path / "dark.png"), 3)
+    Image.fromarray(np.zeros((64, 128), np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match=r"deep\.png has pixels of mode I.*convert it to 8 bits"):
+        read_crop(Pair(tmp_path / "a.jpg", tmp_path / "deep.png"), 3)
+    (tmp_path / "d" / "traincrop" / "folder.jpg").mkdir(parents=True)
+    with pytest.raises(DataError, match="no images in"):
+        find_pairs(tmp_path / "d", "train")
+
+
+def test_a_mask_may_be_painted_in_any_colour(tmp_path):
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[1, :, 0] = 255  # red, whose grey value is 76
+    Image.fromarray(image).save(tmp_path / "m.png")
+    assert read_crop(Pair(tmp_path / "m.png", tmp_path / "m.png"), 3).mask.sum() == 4
 
 
 # --- fitting
@@ -122,6 +136,15 @@ def test_what_is_too_large_keeps_its_proportions_and_comes_back_at_its_own_size(
     back = unfit(torch.from_numpy(fitted).float(), placement)
     assert back.shape == disc.shape
     assert ((back > 0.5) != (disc > 127)).mean() < 0.002
+
+
+@pytest.mark.parametrize(("size", "inner"), [((184, 320), (180, 320)), ((120, 216), (120, 213))])
+def test_thin_cracks_survive_scaling_down(size, inner):
+    mask = np.zeros((360, 640), bool)
+    mask[101, 50:600] = True
+    placement = place(mask.shape, size)
+    assert (placement.inner_height, placement.inner_width) == inner
+    assert data.fit_mask(mask, placement, size).any(axis=0).sum() >= 540 * placement.scale
 
 
 def test_padding_is_not_valid_and_holds_no_crack(tmp_path):
@@ -191,6 +214,14 @@ def test_counts_are_those_of_the_masks_and_the_negatives_folders(tmp_path):
     assert RunData(small_params(root, use_negatives=False), tmp_path).facts["counts"]["train"]["negatives"] == 0
     evaluated = RunData(small_params(root, evaluate_negatives=True), tmp_path).facts["counts"]
     assert (evaluated["val"]["negatives"], evaluated["test"]["negatives"]) == (2, 2)
+
+
+def test_drawn_and_real_images_are_not_taken_for_each_other(tmp_path):
+    root = write_dataset(tmp_path / "d")
+    with pytest.raises(DataError, match="was not drawn by this program"):
+        RunData(parse_parameters({"data_root": str(root)}), tmp_path)
+    with pytest.raises(ParameterError, match="needs data_root"):
+        parse_parameters({"dataset": "crack500", "data_root": ""})
 
 
 def test_negatives_may_lie_elsewhere_and_missing_ones_are_noted(tmp_path):

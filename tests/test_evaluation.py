@@ -93,8 +93,18 @@ def test_examples_come_with_photo_truth_and_errors_of_their_own(evaluated):
     hit, miss, false_alarm = (where.sum() for where in worst.errors)
     assert 2 * hit / (2 * hit + miss + false_alarm) == pytest.approx(frame.f1[0])
     kinds = evaluation.pick_examples(frame)
-    assert kinds.stem.is_unique
     assert set(kinds.kind) == {"worst", "median", "best", "crack-free"}
+
+
+@pytest.mark.parametrize("cracked", [1, 2, 4, 40])
+def test_there_are_examples_of_each_kind_however_few_the_images(cracked):
+    import pandas as pd
+
+    frame = pd.DataFrame({"stem": [f"s{i}" for i in range(cracked)], "has_crack": True, "decision_prob": 0.5, "f1": range(cracked)})
+    kinds = evaluation.pick_examples(frame)
+    assert set(kinds.kind) == {"worst", "median", "best"}
+    assert kinds[kinds.kind == "worst"].stem.iloc[0] == "s0"
+    assert kinds[kinds.kind == "best"].stem.iloc[0] == f"s{cracked - 1}"
 
 
 def test_the_stored_sweep_peaks_at_the_chosen_threshold(evaluated):
@@ -121,3 +131,16 @@ def test_the_log_ends_with_the_final_evaluation(evaluated):
     assert lines[-2].startswith("2 pixel distance | precision ")
     assert f"F1 {evaluated.load_metrics()['segmentation_2px']['f1']:.6f}" in lines[-2]
     assert isinstance(evaluated, Run)
+
+
+def test_the_browser_shows_the_scores_of_the_chosen_threshold(evaluated):
+    from crack_utils.widgets import browse
+
+    tool = browse(evaluated)
+    image, slider, output = tool.children
+    example = next(each for kind in ("worst", "best") for each in evaluation.load_examples(evaluated, kind) if each.stem in image.value)
+    tool.update()
+    assert slider.value == pytest.approx(example.threshold)
+    assert output is tool.out
+    slider.value = 0.995
+    assert tool.kwargs["threshold"] == 0.995

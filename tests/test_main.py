@@ -67,6 +67,7 @@ def test_the_write_ups_run_is_the_defaults_on_crack500():
         (["epoch", "4"], "error: unknown parameter epoch; did you mean epochs?"),
         (["epochs", "ten"], "error: epochs: should be a valid integer"),
         (["data_root", "nowhere"], "nowhere is not a folder"),
+        (["input_height", "361"], "error: input_height: must be divisible by 8; try 360 or 368"),
         (["run_name", "../up"], "error: run_name '../up'"),
     ],
 )
@@ -76,6 +77,12 @@ def test_wrong_words_give_one_message(home, capsys, overrides, message):
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_an_input_too_small_for_the_network_is_refused(home, capsys):
+    path = write_yaml(home, "a", "input_width: 64\ninput_height: 64\n")
+    assert main(["train", str(path)]) == 1
+    assert "error: input 64 x 64 is too small" in capsys.readouterr().err
 
 
 def spoil_missing_mask(root):

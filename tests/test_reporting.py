@@ -290,8 +290,10 @@ def test_rendering_again_repeats_neither_training_nor_evaluation(sample_run):
     run, folder, _ = sample_run
     before = {name: run.path(name).stat().st_mtime_ns for name in ("model.safetensors", "metrics.json", "train.log")}
     (folder / "index.html").unlink()
+    run.notebook("visualize").unlink()
     done = run_command(run.folder.parents[1], "render", "sample", timeout=600)
     assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("[")] == ["[4/5] visualize"]
     assert (folder / "index.html").is_file()
     assert {name: run.path(name).stat().st_mtime_ns for name in before} == before
 

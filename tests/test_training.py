@@ -25,6 +25,7 @@ def test_the_hardest_fifth_of_the_records_images_are_661():
     assert len(hardest(np.zeros(3307), 0.2)) == 661
     assert hardest(np.array([0.1, 0.9, 0.5, 0.7, 0.2]), 0.4).tolist() == [1, 3]
     assert len(hardest(np.zeros(5), 0)) == 0
+    assert len(hardest(np.zeros(100), 0.29)) == 29
 
 
 @pytest.mark.parametrize(
@@ -134,6 +135,9 @@ def test_overwriting_drops_what_the_other_training_left(home, small_data):
     run = Run("a")
     run.save_params(small_params(small_data, epochs=9), {}, {})
     run.path("metrics.json").write_text("{}")
+    with pytest.raises(UserError, match="nowhere"):
+        train_run(small_params("nowhere", epochs=1), "a", overwrite=True)
+    assert run.load_params().epochs == 9  # nothing is dropped before all is known to be well
     train_run(small_params(small_data, epochs=1, validate=False, hard_negative_mining=0), "a", overwrite=True)
     assert run.load_params().epochs == 1
     assert not run.is_evaluated

@@ -1,7 +1,10 @@
 """Execute the notebooks of one run with papermill, and render what came out."""
 
+import contextlib
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,19 @@ from crack_utils.reporting.exporter import CrackReportExporter
 NOTEBOOKS = {"explore": "Data", "train": "Training", "evaluate": "Evaluation", "visualize": "Examples", "report": "Report"}  # in order
 
 
-class LocalKernelManager(AsyncKernelManager):
-    """Talks to the kernel through files instead of open ports, where the system has such files."""
+@contextlib.contextmanager
+def local_kernel_manager() -> Iterator[type[AsyncKernelManager]]:
+    """Kernels that are talked to through files in a folder of their own instead of open ports, where the system has such files."""
+    if os.name != "posix":
+        yield AsyncKernelManager
+        return
+    with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as folder:
 
-    def __init__(self, **kwargs: Any):
-        super().__init__(**{"transport": "ipc" if os.name == "posix" else "tcp"} | kwargs)
+        class LocalKernelManager(AsyncKernelManager):
+            def __init__(self, **kwargs: Any):
+                super().__init__(**{"transport": "ipc", "ip": str(Path(folder) / "socket")} | kwargs)
+
+        yield LocalKernelManager
 
 
 def execute(name: str, run: Run, parameters: dict[str, Any]) -> None:
@@ -34,18 +45,18 @@ def execute(name: str, run: Run, parameters: dict[str, Any]) -> None:
         NotebookFailed: it raised, its kernel died, or not every cell was really executed.
     """
     source, copy = REPOSITORY / "notebooks" / f"{name}.ipynb", run.notebook(name)
-    known = papermill.inspect_notebook(str(source))
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
-        papermill.execute_notebook(
-            source,
-            copy,
-            parameters={key: value for key, value in parameters.items() if key in known},
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            kernel_manager_class=LocalKernelManager,
-            autosave_cell_every=10,
-        )
+        with local_kernel_manager() as kernel_manager_class:
+            papermill.execute_notebook(
+                source,
+                copy,
+                parameters=_known(name, parameters),
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                kernel_manager_class=kernel_manager_class,
+                autosave_cell_every=10,
+            )
     except PapermillExecutionError as error:
         raise NotebookFailed(f"{name}.ipynb stopped. {error.ename}: {error.evalue} (executed copy: {copy})") from None
     except (DeadKernelError, CellControlSignal) as error:
@@ -62,11 +73,36 @@ def completed(notebook: nbformat.NotebookNode) -> bool:
     return bool(about.get("end_time")) and about.get("exception") is not True and replied
 
 
-def execute_all(params: RunParameters, run: Run) -> None:
-    """Execute all notebooks of a run in order; train and evaluate show what is finished already."""
+def execute_all(params: RunParameters, run: Run, only_missing: bool = False) -> None:
+    """Execute all notebooks of a run in order; train and evaluate show what is finished already.
+
+    Args:
+        only_missing: leave out those of which a whole executed copy is kept.
+    """
+    parameters = {**params.given(), "run_name": run.name}
     for number, name in enumerate(NOTEBOOKS, start=1):
+        if only_missing and _is_kept(name, run, parameters):
+            continue
         print(f"[{number}/{len(NOTEBOOKS)}] {name}", flush=True)
-        execute(name, run, {**params.given(), "run_name": run.name})
+        execute(name, run, parameters)
+
+
+def _is_kept(name: str, run: Run, parameters: dict[str, Any]) -> bool:
+    """Whether the run keeps a whole executed copy of a notebook, of these parameters and not older than what it shows."""
+    copy, shown = run.notebook(name), run.path("model.safetensors" if name in ("explore", "train") else "metrics.json")
+    if not copy.is_file() or not shown.is_file():
+        return False
+    notebook = nbformat.read(copy, as_version=4)
+    if name == "explore":  # shows the data, which its parameters name
+        executed_with = notebook.metadata.get("papermill", {}).get("parameters")
+        return completed(notebook) and executed_with == _known(name, parameters)
+    return completed(notebook) and copy.stat().st_mtime_ns >= shown.stat().st_mtime_ns
+
+
+def _known(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Those of the parameters that a notebook has."""
+    known = papermill.inspect_notebook(str(REPOSITORY / "notebooks" / f"{name}.ipynb"))
+    return {key: value for key, value in parameters.items() if key in known}
 
 
 def render(run: Run) -> Path:

@@ -26,6 +26,7 @@ WRITE_UP_PARAMETERS = {
     "use_negatives": "Use negatives",
     "hard_negative_mining": "Hard negative mining",
 }
+LOSSES = {"loss": "loss", "decision loss": "loss_decision", "segmentation loss": "loss_segmentation"}  # by title, in its order
 SET_NAMES = {"train": "Train", "test": "Test", "val": "Validation"}  # in the write-up's order
 SCORE_NAMES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "threshold": "Threshold"}
 

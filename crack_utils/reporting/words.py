@@ -20,6 +20,7 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
     """One paragraph: what was trained, on what, and how good it is."""
     counts, scores, decision = resolved["data"]["counts"], metrics["segmentation_2px"], metrics["decision"]
     train, test = counts["train"], counts["test"]
+    chosen = "the weights and the thresholds" if resolved["validate"] and resolved["use_best_model"] else "the thresholds"
     minutes = history["time_s"].sum() / 60
     return (
         f"Run **{run.name}**: SegDecNet was trained for {_count(len(history), 'epoch')} ({minutes:.1f} minutes on {resolved['device']}) "
@@ -27,7 +28,7 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
         f"On {_count(test['positives'], 'image')} with a crack ({resolved['data']['test_title']}) it reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"It finds {decision['tp']} of the {test['positives']} cracked images and raises {decision['fp']} false alarms "
-        f"on {_count(test['negatives'], 'image')} without a crack. Val chose the weights and the thresholds; test was read once."
+        f"on {_count(test['negatives'], 'image')} without a crack. Val chose {chosen}; test was read once."
     )
 
 
@@ -37,7 +38,8 @@ def decision(metrics: dict[str, Any]) -> str:
     tested = metrics["decision"]
     sentences = []
     if tested["fp"] + tested["tn"] == 0:
-        sentences.append("The test set holds no image without a crack, so precision is 1 by construction.")
+        outcome = "precision is 1 by construction" if tested["tp"] else "precision says nothing; no cracked image was found"
+        sentences.append(f"The test set holds no image without a crack, so {outcome}.")
     if val["fp"] + val["tn"] == 0:
         sentences.append("Val holds none either: nothing was there to be told apart, and the threshold is val's lowest score.")
     elif val["tn"] == 0:
