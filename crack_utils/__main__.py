@@ -56,9 +56,9 @@ def configuration(path: str, overrides: list[list[str]] | None = None) -> tuple[
     """
     values = resolve_folders(read_yaml(Path(path)), base=artifacts.home())
     given: dict[str, Any] = {name: None if value in ("None", "null") else value for name, value in overrides or []}
-    runs, file = (artifacts.home() / "runs").resolve(), Path(path).resolve().with_suffix("")
-    name = file.relative_to(runs).as_posix() if file.is_relative_to(runs) else file.name
-    name = given.pop("run_name", name)
+    file = Path(path).resolve().with_suffix("")
+    homes = [folder for folder in ((artifacts.home() / "runs").resolve(), artifacts.REPOSITORY / "runs") if file.is_relative_to(folder)]
+    name = given.pop("run_name", file.relative_to(homes[0]).as_posix() if homes else file.name)
     return check_run_name(name), parse_parameters(values | resolve_folders(given))
 
 

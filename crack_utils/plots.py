@@ -139,6 +139,7 @@ def plot_examples(examples: Sequence[Example]) -> Figure:
             ax.set_xticks([])
             ax.set_yticks([])
             ax.grid(False)
+            ax.spines[:].set_visible(False)
         score = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack"
         row[0].set_xlabel(f"{example.stem} · {score} · decision {example.decision_prob:.3f}", fontsize=7, loc="left")
     colors = {"hit": HIT, "miss": MISS, "false alarm": FALSE_ALARM}

@@ -25,7 +25,7 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
     return (
         f"Run **{run.name}**: SegDecNet was trained for {_count(len(history), 'epoch')} ({minutes:.1f} minutes on {resolved['device']}) "
         f"on {_count(train['positives'] + train['negatives'], 'image')}, {train['positives']} of them with a crack. "
-        f"On {_count(test['positives'], 'image')} with a crack ({resolved['data']['test_title']}) it reaches a mean F1 of "
+        f"On {_count(test['positives'], 'image')} with a crack, {resolved['data']['test_title']}, it reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"It finds {decision['tp']} of the {test['positives']} cracked images and raises {decision['fp']} false alarms "
         f"on {_count(test['negatives'], 'image')} without a crack. Val chose {chosen}; test was read once."
@@ -43,7 +43,7 @@ def decision(metrics: dict[str, Any]) -> str:
     if val["fp"] + val["tn"] == 0:
         sentences.append("Val holds none either: nothing was there to be told apart, and the threshold is val's lowest score.")
     elif val["tn"] == 0:
-        sentences.append("On val no threshold did better than calling every image cracked: the decision has not been learned.")
+        sentences.append("On val no threshold had a better F1 than calling every image cracked: the decision has not been learned.")
     return " ".join(sentences)
 
 
