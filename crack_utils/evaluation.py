@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from crack_utils import metrics
-from crack_utils.artifacts import Run, load_predictions, sample_folder, write_predictions
+from crack_utils.artifacts import PredictionWriter, Run, load_predictions, sample_folder, write_predictions
 from crack_utils.config import RunParameters
 from crack_utils.data import Crop, CropDataset, RunData, batches, unfit
 from crack_utils.errors import ParameterError, UserError
@@ -119,14 +119,9 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     model.to(device)
 
     def store_and_judge(split: str, thresholds: np.ndarray) -> Judgement:
+        predictions = predict(model, data.split(split), device, params.batch_size, params.num_workers)
         with write_predictions(run.folder, split) as writer:
-
-            def stored() -> Iterator[tuple[Crop, np.ndarray, float]]:
-                for crop, seg_prob, decision_prob in predict(model, data.split(split), device, params.batch_size, params.num_workers):
-                    writer.add(crop.pair.stem, seg_prob, crop.mask, decision_prob)
-                    yield crop, seg_prob, decision_prob
-
-            return judge(stored(), thresholds)
+            return judge(_storing(predictions, writer), thresholds)
 
     started = time.perf_counter()
     val = store_and_judge("val", metrics.SEG_THRESHOLDS)
@@ -152,6 +147,13 @@ def evaluate_run(run: Run) -> dict[str, Any]:
         run.log(line)
     run.save_metrics(results)
     return results
+
+
+def _storing(predictions: Iterator[tuple[Crop, np.ndarray, float]], writer: PredictionWriter) -> Iterator[tuple[Crop, np.ndarray, float]]:
+    """Hand predictions on, each stored first."""
+    for crop, seg_prob, decision_prob in predictions:
+        writer.add(crop.pair.stem, seg_prob, crop.mask, decision_prob)
+        yield crop, seg_prob, decision_prob
 
 
 def _per_image(dataset: CropDataset, test: Judgement) -> pd.DataFrame:

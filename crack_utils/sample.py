@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from crack_utils.errors import DataError
+
 HEIGHT, WIDTH = 96, 160
 PHOTOS = {"train": 8, "val": 6, "test": 10}  # of each photo three crops with a crack and one without
 CRACKED_CROPS = ((1, 1), (WIDTH + 1, 1), (1, HEIGHT + 1))  # offsets in the photo, as CRACK500's stems name them
@@ -33,14 +35,14 @@ def ensure_sample(folder: Path, seed: int = 0) -> Path:
         ``folder``.
 
     Raises:
-        FileExistsError: the folder holds something that this program did not draw.
+        DataError: the folder holds something that this program did not draw.
     """
     folder = Path(folder)
     source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     stamp = f"These images are drawn by crack_utils/sample.py ({source}, seed {seed}). They are not photos.\n"
     if folder.exists():
         if not is_drawn(folder):
-            raise FileExistsError(f"{folder} is not a drawn sample (no {STAMP} in it); remove it or give another folder")
+            raise DataError(f"{folder} is not a drawn sample (no {STAMP} in it); remove it or give another folder")
         if (folder / STAMP).read_text(encoding="utf-8") == stamp:
             return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

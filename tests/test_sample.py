@@ -6,6 +6,7 @@ from PIL import Image
 
 from crack_utils import sample
 from crack_utils.data import SPLITS, Pair, find_negatives, find_pairs
+from crack_utils.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_an_old_drawing_is_replaced_and_anything_else_is_left_alone(tmp_path, mo
     assert digest(sample.ensure_sample(folder)) == before
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.jpg").touch()
-    with pytest.raises(FileExistsError, match="not a drawn sample"):
+    with pytest.raises(DataError, match="not a drawn sample"):
         sample.ensure_sample(tmp_path / "photos")
     assert (tmp_path / "photos" / "mine.jpg").exists()
 
