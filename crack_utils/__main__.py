@@ -80,11 +80,14 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from crack_utils.evaluation import resolve_device
     from crack_utils.reporting import runner
     from crack_utils.training import claim_run, train_run
 
     name, params = configuration(options.configuration, options.overrides)
     claimed = claim_run(params, name, options.overwrite)
+    if not claimed.is_trained:
+        resolve_device(params.device)
     if options.overwrite:
         train_run(params, name, overwrite=True)  # the notebook does not replace a training, it shows this one
     _execute_and_render(runner, params, claimed)

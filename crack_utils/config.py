@@ -76,7 +76,11 @@ class RunParameters:
         if info.field_name == "input_channels" and str(value).isdecimal():
             return int(value)
         if info.field_name == "optimizer":
-            return str(value).lower()  # the write-up spells it Adam
+            value = str(value).lower()  # the write-up spells it Adam
+            if value in ("sgd", "adamw"):
+                raise ValueError("is not built yet, only adam works")
+        if info.field_name == "hard_negative_mining" and " of " in str(value):
+            raise ValueError("the form 'k of b' is not built yet; give a share such as 0.2")
         return None if value == "" else value
 
     @field_validator("device")

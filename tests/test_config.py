@@ -60,7 +60,9 @@ def test_every_parameter_has_help_that_papermill_can_show():
         ({"seed": 10**30}, "seed: should be less than or equal to"),
         ({"data_root": ["a"], "dataset": "crack500"}, "data_root: "),
         ({"device": "cuda:99999999999999"}, "device: should be"),
-        ({"optimizer": "sgd"}, "optimizer: should be 'adam', got 'sgd'"),
+        ({"optimizer": "SGD"}, "optimizer: is not built yet, only adam works, got 'SGD'"),
+        ({"optimizer": "lion"}, "optimizer: should be 'adam', got 'lion'"),
+        ({"hard_negative_mining": "5 of 10"}, "hard_negative_mining: the form 'k of b' is not built yet"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_the_fix(values, message):
