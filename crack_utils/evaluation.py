@@ -183,7 +183,7 @@ def _describe(results: dict[str, Any], data: RunData, time_s: float) -> list[str
     ]
     if crack_free["images"]:
         lines.append(
-            "Crack-free images | {images} | with false alarm {images_with_false_alarm} "
+            "Crack-free images | {images} | with predicted pixels {images_with_false_alarm} "
             "| mean share of pixels {false_alarm_pixel_share:.6f}".format(**crack_free)
         )
     return lines
@@ -200,6 +200,7 @@ class Example:
     decision_prob: float
     f1: float
     threshold: float
+    decided: bool
 
     @property
     def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -229,9 +230,19 @@ def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example
     rows = pick_examples(run.load_per_image()).query("kind == @kind")[:limit]
     stored = load_predictions(run.folder, "test", set(rows.stem))
     numbers = {stem: i for i, stem in enumerate(stored.stems)}
-    threshold = run.load_metrics()["segmentation_2px"]["threshold"]
+    results = run.load_metrics()
+    threshold, decision_threshold = results["segmentation_2px"]["threshold"], results["decision"]["threshold"]
     return [
-        Example(row.stem, run.load_photo(row.stem), stored.masks[i], stored.seg_probs[i], row.decision_prob, row.f1, threshold)
+        Example(
+            stem=row.stem,
+            image=run.load_photo(row.stem),
+            mask=stored.masks[i],
+            seg_prob=stored.seg_probs[i],
+            decision_prob=row.decision_prob,
+            f1=row.f1,
+            threshold=threshold,
+            decided=float(stored.decision_probs[i]) >= decision_threshold,
+        )
         for row in rows.itertuples()
         for i in [numbers[row.stem]]
     ]

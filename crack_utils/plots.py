@@ -75,7 +75,7 @@ def plot_threshold_sweep(scores: pd.DataFrame, chosen: float, ax: Axes) -> Axes:
         ax.plot(scores.index, scores[column], color=color, label=column.replace("f1", "F1"))
     ax.axvline(chosen, color=GREY, linestyle="--", label=f"chosen: {chosen:.3f}")
     ax.set(xlabel="segmentation threshold", ylabel="score", ylim=(0, 1))
-    ax.legend(frameon=False, ncols=2)
+    ax.figure.legend(loc="outside upper center", frameon=False, ncols=4)
     return ax
 
 
@@ -141,7 +141,8 @@ def plot_examples(examples: Sequence[Example]) -> Figure:
             ax.grid(False)
             ax.spines[:].set_visible(False)
         score = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack"
-        row[0].set_xlabel(f"{example.stem} · {score} · decision {example.decision_prob:.3f}", fontsize=7, loc="left")
+        decided = "decided crack" if example.decided else "decided no crack"
+        row[0].set_xlabel(f"{example.stem} · {score} · {decided} ({example.decision_prob:.3f})", fontsize=7, loc="left")
     colors = {"hit": HIT, "miss": MISS, "false alarm": FALSE_ALARM}
     patches = [Patch(color=np.array(color) / 255, label=label) for label, color in colors.items()]
     fig.legend(handles=patches, loc="outside upper right", ncols=3, frameon=False, fontsize=9)

@@ -25,11 +25,33 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
     return (
         f"Run **{run.name}**: SegDecNet was trained for {_count(len(history), 'epoch')} ({minutes:.1f} minutes on {resolved['device']}) "
         f"on {_count(train['positives'] + train['negatives'], 'image')}, {train['positives']} of them with a crack. "
-        f"On {_count(test['positives'], 'image')} with a crack, {resolved['data']['test_title']}, it reaches a mean F1 of "
+        f"On the {_count(test['positives'], 'cracked test image')} ({resolved['data']['test_title']}) it reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
-        f"It finds {decision['tp']} of the {test['positives']} cracked images and raises {decision['fp']} false alarms "
-        f"on {_count(test['negatives'], 'image')} without a crack. Val chose {chosen}; test was read once."
+        f"It decides rightly on {decision['tp']} of the {test['positives']} cracked images"
+        + (f", wrongly on {decision['fp']} of the {test['negatives']} without a crack" if test["negatives"] else "")
+        + f". Val (the validation set) chose {chosen}; test was read once.{_chosen_epoch(resolved, history)}"
     )
+
+
+def _chosen_epoch(resolved: dict[str, Any], history: pd.DataFrame) -> str:
+    """Which epoch val chose, and what it means if that is the last."""
+    column = {"seg": "val_f1", "dec": "val_decision_ap"}.get(resolved["best_model_type"])
+    if not (column and resolved["validate"] and resolved["use_best_model"]):
+        return ""
+    epoch = int(history.loc[history[column].idxmax(), "epoch"])
+    last = ", the last: longer training may still help" if epoch == len(history) else ""
+    return f" The weights are those of epoch {epoch} of {len(history)}{last}."
+
+
+def losses(resolved: dict[str, Any]) -> str:
+    """How to read the curves of the three losses."""
+    delta = resolved["delta_cls_loss"]
+    if resolved["dynamically_balanced_loss"]:
+        return (
+            "The total falls by itself: epoch by epoch its weight moves from the segmentation loss to the decision loss, "
+            f"which counts only {delta} times. The curves of the two show them unweighted."
+        )
+    return f"The total is the segmentation loss plus {delta} times the decision loss; the curves of the two show them unweighted."
 
 
 def decision(metrics: dict[str, Any]) -> str:
@@ -37,6 +59,10 @@ def decision(metrics: dict[str, Any]) -> str:
     val = metrics["val"]["decision"]
     tested = metrics["decision"]
     sentences = []
+    cracked, images = tested["tp"] + tested["fn"], sum(tested[name] for name in ("tp", "fp", "fn", "tn"))
+    if cracked < images:
+        f1, accuracy = 2 * cracked / (cracked + images), cracked / images
+        sentences.append(f"For comparison: calling every test image cracked gives F1 {f1:.3f} and accuracy {accuracy:.3f}.")
     if tested["fp"] + tested["tn"] == 0:
         outcome = "precision is 1 by construction" if tested["tp"] else "precision says nothing; no cracked image was found"
         sentences.append(f"The test set holds no image without a crack, so {outcome}.")
@@ -53,8 +79,8 @@ def false_alarms(metrics: dict[str, Any]) -> str:
     if not crack_free["images"]:
         return "The test set holds no crack-free images, so false alarms on sound pavement were not measured."
     return (
-        "Crack-free test images count in none of these means. "
-        f"Of {crack_free['images']} such images {crack_free['images_with_false_alarm']} show predicted crack somewhere, "
+        "Crack-free test images count in none of these means: "
+        f"of {crack_free['images']} such images {crack_free['images_with_false_alarm']} show predicted crack somewhere, "
         f"on {100 * crack_free['false_alarm_pixel_share']:.2f} % of their pixels on average."
     )
 
