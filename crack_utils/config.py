@@ -1,5 +1,6 @@
 """The run parameters: one typed, frozen, validated object; load, override, save, describe."""
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
@@ -14,7 +15,12 @@ from pydantic.dataclasses import dataclass
 
 from crack_utils.errors import ParameterError
 
-MACHINE_ONLY = ("device", "num_workers")  # where a run is computed, not what: no part of its identity
+UNIDENTIFYING = ("device", "num_workers", "record_run")  # where a run is computed and what it is set beside, not what it is
+DATASETS = Literal["sample", "crack500", "crackforest", "deepcrack", "merged", "folder"]
+ARCHITECTURES = Literal["segdecnet", "segdecnet++", "segdecnet-jim", "unet", "segformer"]
+AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
+HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
+SCHEDULE = re.compile(r"cosine|step (\d+) (\d*\.?\d+)")
 RUN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*")
 
 
@@ -31,42 +37,53 @@ class RunParameters:
         pydantic.ValidationError: a value of the wrong type or out of range; :func:`parse_parameters` words it for people.
     """
 
-    dataset: Literal["sample", "crack500"] = parameter("sample", "sample (drawn by a program) or crack500")
+    dataset: DATASETS = parameter("sample", "sample (drawn by a program), crack500, crackforest, deepcrack, merged or folder")
     data_root: str | None = parameter(None, "folder of the data set; the sample needs none")
     negatives_root: str | None = parameter(None, "folder with train, val, test of crack-free images; default: negatives in data_root")
     input_width: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8)
     input_height: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8)
     input_channels: Literal[1, 3] = parameter(3, "3 for colour, 1 for grey")
     images_per_split: int | None = parameter(None, "for trials: use only so many images of each split, drawn by photo", ge=2)
+    split_seed: int = parameter(0, "draws trials, and splits where the data set has none; by photo", ge=0, le=2**32 - 1)
     use_negatives: bool = parameter(True, "train on the crack-free images too")
+    train_negatives: int | None = parameter(None, "use at most so many crack-free images for training, drawn by photo", ge=1)
     evaluate_negatives: bool | None = parameter(None, "add crack-free images to val and test; default: only for the sample")
+    architecture: ARCHITECTURES = parameter("segdecnet", "segdecnet, segdecnet++, segdecnet-jim, unet or segformer")
+    encoder: str | None = parameter(None, "encoder of unet (default: resnet34) or segformer (default: mit_b1)")
+    pretrained: bool = parameter(False, "start the encoder of unet or segformer from ImageNet weights, fetched when first needed")
     batch_size: int = parameter(1, "images in a training step", ge=1)
     epochs: int = parameter(100, "passes over the training images", ge=1)
     learning_rate: float = parameter(0.001, "step size of the optimizer", gt=0)
+    scheduler: str | None = parameter(None, "step N FACTOR (times FACTOR every N epochs) or cosine; default: constant")
+    warmup_epochs: int = parameter(0, "raise the learning rate linearly over so many epochs first", ge=0)
+    decision_loss: bool = parameter(True, "train the decision too")
     delta_cls_loss: float = parameter(0.01, "weight of the decision loss", ge=0)
     dilate: int = parameter(1, "widen training masks by a square of so many pixels; 1 leaves them", ge=1)
     dynamically_balanced_loss: bool = parameter(True, "move the weight from segmentation to decision during training")
     gradient_flow_adjustment: bool = parameter(True, "keep the decision loss out of the encoder and the segmentation")
-    frequency_of_use_sampling: bool = parameter(False, "draw little-used negatives more often (not built yet: only False)")
-    weighted_segmentation_loss: bool = parameter(False, "weigh crack pixels by their distance to the edge (not built yet: only False)")
+    frequency_of_use_sampling: bool = parameter(False, "each epoch as many crack-free images as cracked, little-used ones first")
+    weighted_segmentation_loss: bool = parameter(False, "weigh crack pixels by their distance to the crack's edge")
+    w_max: float = parameter(3.0, "weighted segmentation loss: weight in the middle of a crack", gt=0)
+    w_power: float = parameter(2.0, "weighted segmentation loss: power of the distance, p", ge=0)
+    positive_weights: bool = parameter(False, "weigh crack pixels and cracked images by their rarity in train")
     use_best_model: bool = parameter(True, "evaluate the best validated weights, else the last")
     best_model_type: Literal["seg", "dec", "both"] = parameter("seg", "best by val: seg (2-pixel F1), dec (decision AP) or both")
     validate: bool = parameter(True, "validate while training")
     validation_n_epochs: int = parameter(5, "validate after epochs 1, 1+n, 1+2n, ... and the last", ge=1)
-    validate_on_test: bool = parameter(False, "choose checkpoint and thresholds on test (not built yet: only False)")
+    validate_on_test: bool = parameter(False, "choose checkpoint and thresholds on test: figures no longer independent")
     augmentation: bool = parameter(True, "flip, turn and recolour training images with a crack")
-    optimizer: Literal["adam"] = parameter("adam", "adam")
-    hard_negative_mining: float = parameter(0.2, "train so large a part of the images, the hardest, twice an epoch; 0: off", ge=0, le=1)
+    augmentation_parts: str = parameter(" ".join(AUGMENTATIONS), "which, separated by spaces")
+    optimizer: Literal["adam", "adamw", "sgd"] = parameter("adam", "adam, adamw or sgd")
+    momentum: float = parameter(0.0, "momentum of sgd", ge=0, lt=1)
+    weight_decay: float | None = parameter(None, "weight decay of the optimizer; default: 0.01 for adamw, else 0", ge=0)
+    hard_negative_mining: float | str = parameter(0.2, "train this share of the images, the hardest, twice an epoch; or k of b; 0: off")
+    hard_negative_difficulty: Literal["loss", "loss_errors"] = parameter("loss", "segmentation loss, or that times (2 FP + FN + 1)")
+    blackening: bool = parameter(False, "empty the predicted mask of test images decided crack-free")
+    lowered_threshold: bool = parameter(False, "where decided cracked but empty, try 0.9 of the threshold")
+    record_run: str | None = parameter(None, "published run to show beside this one, such as run6_6")
     seed: int = parameter(0, "the same seed gives the same run on a CPU", ge=0, le=2**32 - 1)
     device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu")
     num_workers: int = parameter(0, "processes that load images beside the training; 0: none", ge=0)
-
-    @field_validator("frequency_of_use_sampling", "weighted_segmentation_loss", "validate_on_test")
-    @classmethod
-    def _refuse_unbuilt(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("is not built yet, only False works")
-        return value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -75,13 +92,36 @@ class RunParameters:
             raise ValueError("takes no True or False")
         if info.field_name == "input_channels" and str(value).isdecimal():
             return int(value)
-        if info.field_name == "optimizer":
+        if info.field_name in ("optimizer", "architecture"):
             value = str(value).lower()  # the write-up spells it Adam
-            if value in ("sgd", "adamw"):
-                raise ValueError("is not built yet, only adam works")
-        if info.field_name == "hard_negative_mining" and " of " in str(value):
-            raise ValueError("the form 'k of b' is not built yet; give a share such as 0.2")
+        if info.field_name == "hard_negative_mining":
+            with contextlib.suppress(TypeError, ValueError):
+                value = float(value)
         return None if value == "" else value
+
+    @field_validator("hard_negative_mining")
+    @classmethod
+    def _share_or_hard_batches(cls, value: float | str) -> float | str:
+        if isinstance(value, float) and not 0 <= value <= 1:
+            raise ValueError("should be a share from 0 to 1, such as 0.2")
+        if isinstance(value, str) and not HARD_BATCHES.fullmatch(value):
+            raise ValueError("should be a share such as 0.2, or 'k of b' such as '5 of 10, min 0.1'")
+        return value
+
+    @field_validator("scheduler")
+    @classmethod
+    def _known_schedule(cls, value: str | None) -> str | None:
+        if value is not None and not SCHEDULE.fullmatch(value):
+            raise ValueError("should be cosine, or 'step N FACTOR' such as 'step 5 0.95'")
+        return value
+
+    @field_validator("augmentation_parts")
+    @classmethod
+    def _known_parts(cls, value: str) -> str:
+        for part in value.replace(",", " ").split():
+            if part not in AUGMENTATIONS:
+                raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}")
+        return " ".join(value.replace(",", " ").split())
 
     @field_validator("device")
     @classmethod
@@ -103,7 +143,22 @@ class RunParameters:
             check_input_size(self.input_height, self.input_width)
         if self.dataset != "sample" and self.data_root is None:
             raise ValueError(f"dataset {self.dataset} needs data_root, the folder that holds it (see 'Real data' in README.md)")
+        if self.hard_batches and not (0 < self.hard_batches[0] < self.hard_batches[1] == self.batch_size):
+            raise ValueError(f"hard_negative_mining {self.hard_negative_mining!r} needs k below b, and b as batch_size {self.batch_size}")
+        if (self.encoder or self.pretrained) and self.architecture.startswith("segdecnet"):
+            raise ValueError(f"encoder and pretrained are for unet and segformer; {self.architecture} has an encoder of its own")
         return self
+
+    @property
+    def hard_batches(self) -> tuple[int, int, float] | None:
+        """k, b and the least share of the hard set, where hard negative mining has the form "k of b"."""
+        match = HARD_BATCHES.fullmatch(str(self.hard_negative_mining))
+        return (int(match[1]), int(match[2]), float(match[3] or 0.1)) if match else None
+
+    @property
+    def choosing_split(self) -> str:
+        """The split that chooses checkpoint and thresholds."""
+        return "test" if self.validate_on_test else "val"
 
     @property
     def evaluates_negatives(self) -> bool:
@@ -118,14 +173,14 @@ class RunParameters:
         return {name: value for name, value in self.as_dict().items() if value != PARAMETER_DEFAULTS[name]}
 
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits that differ where runs differ (the machine's part left out)."""
-        kept = {name: value for name, value in self.as_dict().items() if name not in MACHINE_ONLY}
+        """Eight hexadecimal digits that differ where runs differ (UNIDENTIFYING left out)."""
+        kept = {name: value for name, value in self.given().items() if name not in UNIDENTIFYING}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
     def differences(self, other: "RunParameters") -> dict[str, tuple[Any, Any]]:
-        """Parameters (the machine's part left out) whose values differ, with both values."""
+        """Parameters (UNIDENTIFYING left out) whose values differ, with both values."""
         mine, theirs = self.as_dict(), other.as_dict()
-        return {name: (mine[name], theirs[name]) for name in mine if name not in MACHINE_ONLY and mine[name] != theirs[name]}
+        return {name: (mine[name], theirs[name]) for name in mine if name not in UNIDENTIFYING and mine[name] != theirs[name]}
 
 
 def check_input_size(height: int, width: int) -> None:
