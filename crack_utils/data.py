@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from crack_utils.config import RunParameters, check_input_size
+from crack_utils.config import AUGMENTATIONS, RunParameters, check_input_size
 from crack_utils.errors import DataError
+from crack_utils.losses import crack_weights
 from crack_utils.sample import ensure_sample, is_drawn
 
 SPLITS = ("train", "val", "test")
@@ -258,11 +260,12 @@ def unfit(values: torch.Tensor, placement: Placement) -> np.ndarray:
 @dataclasses.dataclass(frozen=True)
 class Batch:
     """What the network trains on: image (N, C, H, W) float in [0, 1]; mask and valid (N, 1, H, W) float in {0, 1}, valid
-    being 0 on padding; has_crack (N, 1) float; index (N,) into the data set."""
+    being 0 on padding; weight (N, 1, H, W) float, of each pixel's loss; has_crack (N, 1) float; index (N,) into the data set."""
 
     image: torch.Tensor
     mask: torch.Tensor
     valid: torch.Tensor
+    weight: torch.Tensor
     has_crack: torch.Tensor
     index: torch.Tensor
 
@@ -275,12 +278,28 @@ class CropDataset(Dataset):
 
     An item is asked for by ``index``, or by ``(index, seed)`` for an augmented one: the seed alone decides the augmentation,
     so neither workers nor a resumed run change it.
+
+    Args:
+        crops: the decoded crops.
+        input_size: (height, width) of the network's input.
+        dilate: widen the masks by a square of so many pixels.
+        parts: of the augmentation, some of config.AUGMENTATIONS.
+        weigh: from a mask (H, W) bool to the weights of its pixels' losses (H, W) float32; default: 1 everywhere.
     """
 
-    def __init__(self, crops: Sequence[Crop], input_size: tuple[int, int], dilate: int = 1):
+    def __init__(
+        self,
+        crops: Sequence[Crop],
+        input_size: tuple[int, int],
+        dilate: int = 1,
+        parts: Collection[str] = AUGMENTATIONS,
+        weigh: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
         self.crops = list(crops)
         self.input_size = input_size
         self.dilate = dilate
+        self.parts = parts
+        self.weigh = weigh
         self.placements = [place(crop.mask.shape, input_size) for crop in self.crops]
 
     def __len__(self) -> int:
@@ -303,7 +322,7 @@ class CropDataset(Dataset):
         placement.inner(valid)[:] = True
         image, labels = v2.functional.to_dtype(image, torch.float32, scale=True), torch.stack([mask, valid])
         if seed is not None and crop.has_crack:
-            image, labels = augment(image, labels, seed)
+            image, labels = augment(image, labels, seed, self.parts)
         mask, valid = labels[:1].float(), labels[1:].float()
         if self.dilate > 1:
             before = (self.dilate - 1) // 2
@@ -313,27 +332,27 @@ class CropDataset(Dataset):
             "image": image,
             "mask": mask,
             "valid": valid,
+            "weight": torch.from_numpy(self.weigh(mask[0].numpy() > 0))[None] if self.weigh else torch.ones_like(mask),
             "has_crack": torch.tensor([float(crop.has_crack)]),
             "index": torch.tensor(index),
         }
 
 
-_AUGMENTATION = v2.RandomApply(
-    [
-        v2.RandomHorizontalFlip(0.5),
-        v2.RandomVerticalFlip(0.5),
-        v2.RandomApply([v2.RandomRotation((180, 180))], 0.5),
-        v2.RandomApply([v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2)], 0.5),
-    ],
-    p=0.5,
-)
-
-
-def augment(image: torch.Tensor, labels: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Flip, turn by 180 degrees and recolour an image (C, H, W) and its labels (K, H, W), as ``seed`` decides."""
+def augment(
+    image: torch.Tensor, labels: torch.Tensor, seed: int, parts: Collection[str] = AUGMENTATIONS
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """With p 0.5 apply each of ``parts`` with p 0.5 to an image (C, H, W) and its labels (K, H, W), as ``seed`` decides."""
+    transforms = {
+        "horizontal_flip": v2.RandomHorizontalFlip(0.5),
+        "vertical_flip": v2.RandomVerticalFlip(0.5),
+        "rotation": v2.RandomApply([v2.RandomRotation((180, 180))], 0.5),
+        "color_jitter": v2.RandomApply([v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2)], 0.5),
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        image, labels = _AUGMENTATION(tv_tensors.Image(image), tv_tensors.Mask(labels))
+        image, labels = tv_tensors.Image(image), tv_tensors.Mask(labels)
+        if torch.rand(1) < 0.5:
+            image, labels = v2.Compose([transforms[part] for part in AUGMENTATIONS if part in parts] or [v2.Identity()])(image, labels)
     return image.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor)
 
 
@@ -397,8 +416,14 @@ class RunData:
             crops = read_crops(self._pairs[name], self.params.input_channels)
             if not any(crop.has_crack for crop in crops):
                 raise DataError(f"no image of {name} in {self.root} has a crack; masks need pixels brighter than 127")
-            self._decoded[name] = CropDataset(crops, self.input_size, self.params.dilate if name == "train" else 1)
+            self._decoded[name] = CropDataset(crops, self.input_size, **self._learning_options() if name == "train" else {})
         return self._decoded[name]
+
+    def _learning_options(self) -> dict[str, Any]:
+        """What changes the crops the network learns from, but not those it is judged by."""
+        params = self.params
+        weigh = partial(crack_weights, w_max=params.w_max, power=params.w_power) if params.weighted_segmentation_loss else None
+        return {"dilate": params.dilate, "parts": params.augmentation_parts.split(), "weigh": weigh}
 
     @property
     def facts(self) -> dict[str, Any]:

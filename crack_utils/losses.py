@@ -1,27 +1,37 @@
-"""The two losses of SegDecNet and the schedule that balances them."""
+"""The two losses of SegDecNet, the weights of pixels and images, and the schedule that balances the two."""
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional as F
 
 
-def segmentation_loss(seg_logits: torch.Tensor, mask: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+def segmentation_loss(
+    seg_logits: torch.Tensor,
+    mask: torch.Tensor,
+    valid: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    pos_weight: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Binary cross-entropy of each image, the mean over its valid pixels.
 
     Args:
         seg_logits: (N, 1, H, W).
         mask: (N, 1, H, W) in {0, 1}.
         valid: (N, 1, H, W) in {0, 1}; 0 marks padding, which counts nowhere.
+        weight: (N, 1, H, W), multiplies each pixel's loss before the mean.
+        pos_weight: scalar, multiplies the loss of crack pixels.
 
     Returns:
         (N,) losses.
     """
-    loss = F.binary_cross_entropy_with_logits(seg_logits, mask, reduction="none") * valid
+    loss = F.binary_cross_entropy_with_logits(seg_logits, mask, weight, reduction="none", pos_weight=pos_weight) * valid
     return loss.sum((1, 2, 3)) / valid.sum((1, 2, 3))
 
 
-def decision_loss(decision_logits: torch.Tensor, has_crack: torch.Tensor) -> torch.Tensor:
+def decision_loss(decision_logits: torch.Tensor, has_crack: torch.Tensor, pos_weight: torch.Tensor | None = None) -> torch.Tensor:
     """Binary cross-entropy of each image's decision: (N, 1) logits and (N, 1) labels in {0, 1} to (N,) losses."""
-    return F.binary_cross_entropy_with_logits(decision_logits, has_crack, reduction="none")[:, 0]
+    return F.binary_cross_entropy_with_logits(decision_logits, has_crack, reduction="none", pos_weight=pos_weight)[:, 0]
 
 
 def loss_weights(epoch: int, epochs: int, delta: float, balanced: bool) -> tuple[float, float]:
@@ -31,3 +41,22 @@ def loss_weights(epoch: int, epochs: int, delta: float, balanced: bool) -> tuple
     """
     share = epoch / epochs
     return (1 - share, delta * share) if balanced else (1.0, delta)
+
+
+def crack_weights(mask: np.ndarray, w_max: float, power: float) -> np.ndarray:
+    """Weights of the weighted segmentation loss: 1 off the cracks; on each 8-connected crack ``w_max * (d / max d) ** power``,
+    d being the Euclidean distance to the nearest pixel off it.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (H, W) float32.
+    """
+    weight = np.ones(mask.shape, np.float32)
+    if mask.any() and not mask.all():
+        distance = ndimage.distance_transform_edt(mask)
+        cracks, count = ndimage.label(mask, np.ones((3, 3)))
+        middle = ndimage.maximum(distance, cracks, np.arange(1, count + 1))
+        weight[mask] = w_max * (distance[mask] / middle[cracks[mask] - 1]) ** power
+    return weight
