@@ -145,6 +145,8 @@ class RunParameters:
             raise ValueError(f"dataset {self.dataset} needs data_root, the folder that holds it (see 'Real data' in README.md)")
         if self.hard_batches and not (0 < self.hard_batches[0] < self.hard_batches[1] == self.batch_size):
             raise ValueError(f"hard_negative_mining {self.hard_negative_mining!r} needs k below b, and b as batch_size {self.batch_size}")
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} must be below epochs {self.epochs}")
         if (self.encoder or self.pretrained) and self.architecture.startswith("segdecnet"):
             raise ValueError(f"encoder and pretrained are for unet and segformer; {self.architecture} has an encoder of its own")
         return self

@@ -387,6 +387,12 @@ class RunData:
         if params.negatives_root and not self.negatives_root.is_dir():
             raise DataError(f"negatives_root {self.negatives_root} is not a folder; it should hold train/, val/ and test/")
         self.notes: list[str] = []
+        if params.validate_on_test:
+            self.notes.append(
+                "Checkpoint and thresholds were chosen on test (validate_on_test): its figures are not independent, but too good."
+            )
+        if not params.decision_loss:
+            self.notes.append("The decision was not trained (decision_loss is off): its figures are those of random weights.")
         if params.images_per_split:
             self.notes.append(f"A trial: at most {params.images_per_split} images of each split were used.")
         found = {split: self._find(split) for split in SPLITS}

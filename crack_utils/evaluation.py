@@ -1,5 +1,6 @@
 """From a trained network to predictions to scores. ``val`` chooses the thresholds, then ``test`` is read, once."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from crack_utils.artifacts import PredictionWriter, Run, load_predictions, sampl
 from crack_utils.config import RunParameters
 from crack_utils.data import Crop, CropDataset, RunData, batches, unfit
 from crack_utils.errors import ParameterError, UserError
-from crack_utils.model import SegDecNet
+from crack_utils.model import FAMILY
 
 
 def resolve_device(name: str) -> torch.device:
@@ -33,9 +34,21 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def build_model(params: RunParameters) -> SegDecNet:
-    """The network a run's parameters describe, with fresh weights."""
-    return SegDecNet(params.input_channels, params.gradient_flow_adjustment)
+def build_model(params: RunParameters, fresh: bool = True) -> nn.Module:
+    """The network a run's parameters describe.
+
+    Args:
+        fresh: with the weights training starts from; else with any, to be replaced by stored ones.
+
+    Returns:
+        A module from images (N, C, H, W) to ``decision_logits`` (N, 1) and ``seg_logits`` (N, 1, H, W).
+    """
+    if params.architecture in FAMILY:
+        return FAMILY[params.architecture](params.input_channels, params.gradient_flow_adjustment)
+    from crack_utils.baselines import Baseline  # an extra
+
+    pretrained = params.pretrained and fresh
+    return Baseline(params.architecture, params.encoder, params.input_channels, pretrained, params.gradient_flow_adjustment)
 
 
 def predict(
@@ -67,10 +80,16 @@ class Judgement:
         """Precision, recall, F1 of the cracked images, each (positives, T)."""
         return metrics.precision_recall_f1(self.tp[self.has_crack], self.fp[self.has_crack], self.fn[self.has_crack])
 
+    def at_each(self, columns: np.ndarray) -> "Judgement":
+        """The judgement with image i taken at threshold number ``columns[i]`` (N,)."""
+        rows = np.arange(len(columns))
+        counts = [count[rows, columns][:, None] for count in (self.tp, self.fp, self.fn)]
+        return Judgement(self.thresholds[columns][:, None], *counts, self.has_crack, self.decision_probs)
+
     def segmentation(self, at: int) -> dict[str, float]:
         """The record's segmentation figures at threshold number ``at``: means over the cracked images."""
         precision, recall, f1 = (float(values[:, at].mean()) for values in self.per_image)
-        return {"precision": precision, "recall": recall, "f1": f1, "threshold": float(self.thresholds[at])}
+        return {"precision": precision, "recall": recall, "f1": f1}
 
     def false_alarms(self, at: int, pixels: np.ndarray) -> dict[str, float | int | None]:
         """On the crack-free images: how many there are, how many show any predicted crack, and on what share of pixels."""
@@ -97,6 +116,24 @@ def choose_threshold(judgement: Judgement) -> int:
     return metrics.best_threshold(judgement.per_image[2])
 
 
+def judge_test(
+    predictions: Iterator[tuple[Any, np.ndarray, float]], threshold: float, decided_at: float, params: RunParameters
+) -> Judgement:
+    """Judge test at the chosen thresholds, (N, 1): each image at ``threshold``, but for those the run's parameters
+
+    - blacken (``blackening``): decided crack-free, nothing exceeds their threshold, infinity;
+    - look at once more (``lowered_threshold``): decided cracked but empty at ``threshold``, 0.9 of it.
+    """
+    test = judge(predictions, np.array([0.9 * threshold, threshold, np.inf]))
+    decided = test.decision_probs.astype(np.float64) >= decided_at
+    columns = np.ones(len(decided), int)
+    if params.blackening:
+        columns[~decided] = 2
+    if params.lowered_threshold:
+        columns[decided & (test.tp[:, 1] + test.fp[:, 1] == 0)] = 0
+    return test.at_each(columns)
+
+
 def evaluate_run(run: Run) -> dict[str, Any]:
     """Evaluate a trained run: thresholds from val, figures on test; store predictions, per-image results and metrics.
 
@@ -114,28 +151,31 @@ def evaluate_run(run: Run) -> dict[str, Any]:
         device = resolve_device("auto")
         run.log(f"Note: {error}. Evaluating on {device}.")
     data = RunData(params, sample_folder())
-    model = build_model(params)
+    model = build_model(params, fresh=False)
     run.load_model(model)
     model.to(device)
 
-    def store_and_judge(split: str, thresholds: np.ndarray) -> Judgement:
-        predictions = predict(model, data.split(split), device, params.batch_size, params.num_workers)
+    @contextlib.contextmanager
+    def stored_predictions(split: str) -> Iterator[Iterator[tuple[Crop, np.ndarray, float]]]:
         with write_predictions(run.folder, split) as writer:
-            return judge(_storing(predictions, writer), thresholds)
+            yield _storing(predict(model, data.split(split), device, params.batch_size, params.num_workers), writer)
 
     started = time.perf_counter()
-    val = store_and_judge("val", metrics.SEG_THRESHOLDS)
+    with stored_predictions(params.choosing_split) as predictions:
+        val = judge(predictions)
     chosen = choose_threshold(val)
+    threshold = float(val.thresholds[chosen])
     decision_threshold = metrics.best_decision_threshold(val.has_crack, val.decision_probs)
-    test = store_and_judge("test", metrics.SEG_THRESHOLDS[[chosen]])
+    with stored_predictions("test") as predictions:
+        test = judge_test(predictions, threshold, decision_threshold, params)
     pixels = np.array([crop.mask.size for crop in data.split("test").crops])
     results = {
         "decision": metrics.decision_scores(test.has_crack, test.decision_probs, decision_threshold),
-        "segmentation_2px": test.segmentation(0),
+        "segmentation_2px": {**test.segmentation(0), "threshold": threshold},
         "crack_free": test.false_alarms(0, pixels),
         "val": {
             "decision": metrics.decision_scores(val.has_crack, val.decision_probs, decision_threshold),
-            "segmentation_2px": val.segmentation(chosen),
+            "segmentation_2px": {**val.segmentation(chosen), "threshold": threshold},
         },
     }
     per_image = _per_image(data.split("test"), test)
@@ -143,7 +183,7 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     crops = {crop.pair.stem: crop for crop in data.split("test").crops}
     for stem in pick_examples(per_image).stem.unique():
         run.save_photo(stem, crops[stem].image)
-    for line in _describe(results, data, time.perf_counter() - started):
+    for line in _describe(results, data, params.choosing_split, time.perf_counter() - started):
         run.log(line)
     run.save_metrics(results)
     return results
@@ -164,6 +204,7 @@ def _per_image(dataset: CropDataset, test: Judgement) -> pd.DataFrame:
             "photo": [crop.pair.photo for crop in dataset.crops],
             "has_crack": test.has_crack,
             "decision_prob": test.decision_probs,
+            "threshold": test.thresholds[:, 0],
         }
     )
     for name, values in zip(("precision", "recall", "f1"), test.per_image, strict=True):
@@ -171,10 +212,10 @@ def _per_image(dataset: CropDataset, test: Judgement) -> pd.DataFrame:
     return frame.sort_values("f1", kind="stable", na_position="last")
 
 
-def _describe(results: dict[str, Any], data: RunData, time_s: float) -> list[str]:
+def _describe(results: dict[str, Any], data: RunData, chosen_on: str, time_s: float) -> list[str]:
     decision, segmentation, crack_free = results["decision"], results["segmentation_2px"], results["crack_free"]
     lines = [
-        f"Final evaluation on {len(data.split('test'))} test images, thresholds from val ({time_s:.0f} s)",
+        f"Final evaluation on {len(data.split('test'))} test images, thresholds from {chosen_on} ({time_s:.0f} s)",
         "Decision | precision {precision:.6f} | recall {recall:.6f} | F1 {f1:.6f} | accuracy {accuracy:.6f} "
         "| threshold {threshold:.7f} | TP {tp} | FP {fp} | FN {fn} | TN {tn}".format(**decision),
         "2 pixel distance | precision {precision:.6f} | recall {recall:.6f} | F1 {f1:.6f} | threshold {threshold:.3f}".format(
@@ -199,7 +240,7 @@ class Example:
     seg_prob: np.ndarray
     decision_prob: float
     f1: float
-    threshold: float
+    threshold: float  # this image's: infinite where the mask is emptied
     decided: bool
 
     @property
@@ -230,8 +271,7 @@ def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example
     rows = pick_examples(run.load_per_image()).query("kind == @kind")[:limit]
     stored = load_predictions(run.folder, "test", set(rows.stem))
     numbers = {stem: i for i, stem in enumerate(stored.stems)}
-    results = run.load_metrics()
-    threshold, decision_threshold = results["segmentation_2px"]["threshold"], results["decision"]["threshold"]
+    decision_threshold = run.load_metrics()["decision"]["threshold"]
     return [
         Example(
             stem=row.stem,
@@ -240,7 +280,7 @@ def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example
             seg_prob=stored.seg_probs[i],
             decision_prob=row.decision_prob,
             f1=row.f1,
-            threshold=threshold,
+            threshold=row.threshold,
             decided=float(stored.decision_probs[i]) >= decision_threshold,
         )
         for row in rows.itertuples()

@@ -1,4 +1,4 @@
-"""SegDecNet: one network that segments a crack and decides whether there is one.
+"""SegDecNet and its family: one network that segments a crack and decides whether there is one.
 
 Two-stage design of Božič, Tabernik and Skočaj (Computers in Industry, 2021), here with a decoder up to full resolution.
 """
@@ -40,6 +40,18 @@ def conv_block(in_channels: int, out_channels: int, kernel_size: int = 5) -> nn.
     return nn.Sequential(conv, FeatureNorm(out_channels), nn.ReLU(inplace=True))
 
 
+def segmentation_head(in_channels: int, kernel_size: int) -> nn.Sequential:
+    """Convolution to one channel and FeatureNorm with scale only."""
+    conv = nn.Conv2d(in_channels, 1, kernel_size, padding=kernel_size // 2, bias=False)
+    nn.init.xavier_normal_(conv.weight)
+    return nn.Sequential(conv, FeatureNorm(1, bias=False))
+
+
+def pool(features: torch.Tensor, seg_logits: torch.Tensor) -> torch.Tensor:
+    """What a decision is made of: global maxima, then means, of (N, C, h, w) features, then of the logits: (N, 2 C + 2)."""
+    return torch.cat([features.amax((2, 3)), features.mean((2, 3)), seg_logits.amax((2, 3)), seg_logits.mean((2, 3))], dim=1)
+
+
 class UpBlock(nn.Module):
     """One decoder step: upsample by 2, join behind the skip, convolve."""
 
@@ -70,16 +82,18 @@ class SegDecNet(nn.Module):
         self.v2 = nn.Sequential(nn.MaxPool2d(2), conv_block(32, 64), conv_block(64, 64), conv_block(64, 64))
         self.v3 = nn.Sequential(nn.MaxPool2d(2), *(conv_block(64, 64) for _ in range(4)))
         self.v4 = nn.Sequential(nn.MaxPool2d(2), conv_block(64, 1024, kernel_size=15))
-        self.up3 = UpBlock(1024, 64, 16, blocks=1)
-        self.up2 = UpBlock(16, 64, 16, blocks=4)
-        self.up1 = UpBlock(16, 32, 8, blocks=3)
-        head = nn.Conv2d(8, 1, 5, padding=2, bias=False)
-        nn.init.xavier_normal_(head.weight)
-        self.seg_head = nn.Sequential(head, FeatureNorm(1, bias=False))
+        self.build_segmentation()
         self.decision_features = nn.Sequential(
             nn.MaxPool2d(2), conv_block(1025, 8), nn.MaxPool2d(2), conv_block(8, 16), nn.MaxPool2d(2), conv_block(16, 32)
         )
         self.decision_head = nn.Linear(66, 1)
+
+    def build_segmentation(self) -> None:
+        """Make the layers :meth:`segment` uses."""
+        self.up3 = UpBlock(1024, 64, 16, blocks=1)
+        self.up2 = UpBlock(16, 64, 16, blocks=4)
+        self.up1 = UpBlock(16, 32, 8, blocks=3)
+        self.seg_head = segmentation_head(8, 5)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Decide and segment.
@@ -94,16 +108,58 @@ class SegDecNet(nn.Module):
         v2 = self.v2(v1)
         v3 = self.v3(v2)
         v4 = self.v4(v3)
-        seg_logits = self.seg_head(self.up1(self.up2(self.up3(v4, v3), v2), v1))
+        seg_logits = self.segment(v1, v2, v3, v4)
         return self.decide(v4, seg_logits), seg_logits
+
+    def segment(self, v1: torch.Tensor, v2: torch.Tensor, v3: torch.Tensor, v4: torch.Tensor) -> torch.Tensor:
+        """Segmentation logits (N, 1, H, W) from the encoder's features at 1, 1/2, 1/4 and 1/8 of the input's size."""
+        return self.seg_head(self.up1(self.up2(self.up3(v4, v3), v2), v1))
 
     def decide(self, v4: torch.Tensor, seg_logits: torch.Tensor) -> torch.Tensor:
         """The decision logits (N, 1) from the deepest features (N, 1024, H/8, W/8) and the segmentation logits."""
         if self.gradient_flow_adjustment:
             v4, seg_logits = v4.detach(), seg_logits.detach()
         x = self.decision_features(torch.cat([v4, F.avg_pool2d(seg_logits, 8)], dim=1))
-        pooled = [x.amax((2, 3)), x.mean((2, 3)), seg_logits.amax((2, 3)), seg_logits.mean((2, 3))]
-        return self.decision_head(torch.cat(pooled, dim=1))
+        return self.decision_head(pool(x, seg_logits))
+
+
+class SkipGate(nn.Module):
+    """A skip's 1x1 convolution, each channel multiplied by a gate in (0, 1) that the skip's global mean opens."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.project = nn.Conv2d(channels, channels, 1, bias=False)
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1), nn.SiLU(), nn.Conv2d(channels, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, skip: torch.Tensor) -> torch.Tensor:
+        return self.project(skip) * self.gate(skip)
+
+
+class SegDecNetPlusPlus(SegDecNet):
+    """SegDecNet++: each skip passes a gate of its own (the original shares one between two skips by a slip)."""
+
+    def build_segmentation(self) -> None:
+        super().build_segmentation()
+        self.gate3, self.gate2, self.gate1 = SkipGate(64), SkipGate(64), SkipGate(32)
+
+    def segment(self, v1: torch.Tensor, v2: torch.Tensor, v3: torch.Tensor, v4: torch.Tensor) -> torch.Tensor:
+        return super().segment(self.gate1(v1), self.gate2(v2), self.gate3(v3), v4)
+
+
+class SegDecNetJim(SegDecNet):
+    """SegDecNet without decoder: segmentation at 1/8 of the input's size, brought up by repeating pixels."""
+
+    def build_segmentation(self) -> None:
+        self.seg_head = segmentation_head(1024, 1)
+
+    def segment(self, v1: torch.Tensor, v2: torch.Tensor, v3: torch.Tensor, v4: torch.Tensor) -> torch.Tensor:
+        # The decision's average pool by 8 gives these logits back as they were.
+        return F.interpolate(self.seg_head(v4), scale_factor=8, mode="nearest")
+
+
+FAMILY = {"segdecnet": SegDecNet, "segdecnet++": SegDecNetPlusPlus, "segdecnet-jim": SegDecNetJim}
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -4,13 +4,14 @@ Whatever is drawn at random is drawn from (seed, epoch) alone, so a resumed trai
 """
 
 import copy
+import math
 import platform
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from crack_utils import metrics
 from crack_utils.artifacts import Run, sample_folder
@@ -19,7 +20,7 @@ from crack_utils.data import Batch, CropDataset, RunData, batches
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.evaluation import build_model, choose_threshold, judge, predict, resolve_device
 from crack_utils.losses import decision_loss, loss_weights, segmentation_loss
-from crack_utils.model import SegDecNet, count_parameters
+from crack_utils.model import count_parameters
 
 
 def train_run(params: RunParameters, run_name: str | None = None, overwrite: bool = False) -> Run:
@@ -77,7 +78,10 @@ class Training:
         torch.manual_seed(params.seed)
         self.model = build_model(params).to(device)
         self.optimizer = build_optimizer(self.model, params)
+        self.pos_weights = positive_weights(data.split("train"), device) if params.positive_weights else (None, None)
         self.history: list[dict[str, float]] = []
+        self.difficulty = np.full(len(data.split("train")), np.nan)  # of each image when it was last trained on
+        self.uses = np.zeros(len(self.difficulty), int)  # how often frequency-of-use sampling drew each image
         self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}
 
     def fit(self) -> None:
@@ -103,40 +107,65 @@ class Training:
         self._finish()
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over all images, then one over the hardest; the mean losses are those of the first pass."""
+        """One pass over the epoch's images, then one over the hardest; the mean losses are those of the first pass."""
         params, dataset = self.params, self.data.split("train")
         rng = np.random.default_rng([params.seed, epoch])
-        weights = loss_weights(epoch, params.epochs, params.delta_cls_loss, params.dynamically_balanced_loss)
-        difficulty = np.zeros(len(dataset))
-        decision = np.zeros(len(dataset))
-        for batch in self._batches(dataset, rng.permutation(len(dataset)), rng):
-            seg_losses, decision_losses = train_step(self.model, self.optimizer, batch.to(self.device), weights)
-            difficulty[batch.index], decision[batch.index] = seg_losses.cpu(), decision_losses.cpu()
-        again = np.zeros(len(dataset))
-        for batch in self._batches(dataset, rng.permutation(hardest(difficulty, params.hard_negative_mining)), rng):
-            again[batch.index] = train_step(self.model, self.optimizer, batch.to(self.device), weights)[0].cpu()
-        if not np.isfinite([difficulty, decision, again]).all():
+        weights = self._loss_weights(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(params, epoch)
+        images = np.arange(len(dataset))
+        if params.frequency_of_use_sampling:
+            images = draw_by_use(np.array([crop.has_crack for crop in dataset.crops]), self.uses, rng)
+            self.uses += np.bincount(images, minlength=len(dataset))
+        order = rng.permutation(images)
+        if params.hard_batches:
+            order, is_first = mix_hard(order, hard_set(self.difficulty, params.hard_batches[2]), *params.hard_batches[:2], rng)
+            losses = self._train_on(order, weights, rng)[:, is_first]
+        else:
+            losses = self._train_on(order, weights, rng)
+            seen = np.unique(order)
+            again = seen[hardest(self.difficulty[seen], params.hard_negative_mining)]
+            self._train_on(rng.permutation(again), weights, rng)
+        if not (np.isfinite(losses).all() and np.isfinite(self.difficulty[order]).all()):
             raise UserError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
-        losses = {"loss_segmentation": float(difficulty.mean()), "loss_decision": float(decision.mean())}
-        return {"loss": weights[0] * losses["loss_segmentation"] + weights[1] * losses["loss_decision"], **losses}
+        segmentation, decision = (float(values.mean()) for values in losses)
+        return {
+            "loss": weights[0] * segmentation + weights[1] * decision,
+            "loss_segmentation": segmentation,
+            "loss_decision": decision,
+        }
 
-    def _batches(self, dataset: CropDataset, order: np.ndarray, rng: np.random.Generator) -> Iterator[Batch]:
+    def _train_on(self, order: np.ndarray, weights: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+        """Train on images in this order and note their difficulty: segmentation and decision losses, (2, len(order))."""
         self.model.train()
+        dataset = self.data.split("train")
         seeds = rng.integers(2**62, size=len(order)) if self.params.augmentation else [None] * len(order)
         keys = [(int(index), None if seed is None else int(seed)) for index, seed in zip(order, seeds, strict=True)]
-        return batches(dataset, keys, self.params.batch_size, self.params.num_workers, pin_memory=self.device.type == "cuda")
+        losses = [np.empty((2, 0))]
+        for batch in batches(dataset, keys, self.params.batch_size, self.params.num_workers, pin_memory=self.device.type == "cuda"):
+            seg_losses, decision_losses, errors = train_step(self.model, self.optimizer, batch.to(self.device), weights, self.pos_weights)
+            difficulty = seg_losses * (errors + 1) if self.params.hard_negative_difficulty == "loss_errors" else seg_losses
+            self.difficulty[batch.index] = difficulty.cpu()
+            losses.append(torch.stack([seg_losses, decision_losses]).cpu().numpy())
+        return np.concatenate(losses, axis=1)
+
+    def _loss_weights(self, epoch: int) -> tuple[float, float]:
+        params = self.params
+        if not params.decision_loss:
+            return 1.0, 0.0
+        return loss_weights(epoch, params.epochs, params.delta_cls_loss, params.dynamically_balanced_loss)
 
     def _is_checkpoint_epoch(self, epoch: int) -> bool:
         return epoch % self.params.validation_n_epochs == 0 or epoch == self.params.epochs - 1
 
     def _validate(self, row: dict[str, float]) -> None:
         started = time.perf_counter()
-        dataset = self.data.split("val")
+        dataset = self.data.split(self.params.choosing_split)
         val = judge(predict(self.model, dataset, self.device, self.params.batch_size, self.params.num_workers))
         at = choose_threshold(val)
         scores = val.segmentation(at)
         row.update({f"val_{name}": scores[name] for name in ("precision", "recall", "f1")})
-        row["val_seg_threshold"] = scores["threshold"]
+        row["val_seg_threshold"] = float(val.thresholds[at])
         row["val_decision_ap"] = metrics.average_precision(val.has_crack, val.decision_probs)
         is_best = better(row, self.best, self.params.best_model_type)
         self.best = {name: max(row[name], self.best[name]) for name in ("val_f1", "val_decision_ap")} | {"epoch": self.best["epoch"]}
@@ -144,13 +173,14 @@ class Training:
             self.best["epoch"] = row["epoch"]
             self.run.save_best(self.model)
         self.run.log(
-            f"{_validation_line('Validation', row)} | {time.perf_counter() - started:.1f} s" + (" | best so far" if is_best else "")
+            f"{_validation_line('Validation' + self._where(), row)} | {time.perf_counter() - started:.1f} s"
+            + (" | best so far" if is_best else "")
         )
 
     def _finish(self) -> None:
         if self.params.validate and self.params.use_best_model:
             self.run.load_best(self.model)
-            self.run.log(_validation_line("Chosen by val", self.history[self.best["epoch"] - 1]))
+            self.run.log(_validation_line(f"Chosen by {self.params.choosing_split}", self.history[self.best["epoch"] - 1]))
         else:
             self.run.log(f"Chosen: the last weights (epoch {self.params.epochs})")
         self.run.save_model(self.model)
@@ -162,23 +192,32 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "best": self.best,
+            "difficulty": torch.from_numpy(self.difficulty.copy()),
+            "uses": torch.from_numpy(self.uses.copy()),
         }
 
     def _resume(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history, self.best = state["history"], state["best"]
+        self.difficulty, self.uses = state["difficulty"].numpy().copy(), state["uses"].numpy().copy()
 
     # --- words
+    def _where(self) -> str:
+        return " on test" if self.params.validate_on_test else ""
+
     def _announcement(self, done: int) -> str:
         params, train = self.params, self.data.split("train")
-        again = len(hardest(np.zeros(len(train)), params.hard_negative_mining))
+        images = 2 * train.positives if params.frequency_of_use_sampling and train.negatives else len(train)
+        k, b, _ = params.hard_batches or (0, 1, 0)
+        again = -(-images // (b - k)) * k if k else len(hardest(np.zeros(images), params.hard_negative_mining))
         train_s, predict_s = measure_step(self.model, self.params, train, self.device)
         validations = sum(self._is_checkpoint_epoch(epoch) for epoch in range(done, params.epochs)) if params.validate else 0
-        steps = -(-len(train) // params.batch_size) + -(-again // params.batch_size)
-        total_s = (params.epochs - done) * steps * train_s + validations * len(self.data.split("val")) * predict_s
+        steps = -(-images // params.batch_size) + -(-again // params.batch_size)
+        judged = len(self.data.split(params.choosing_split))
+        total_s = (params.epochs - done) * steps * train_s + validations * judged * predict_s
         start = f"Going on with {self.run.name} after epoch {done} of" if done else f"Training {self.run.name}:"
-        return f"{start} {params.epochs} epochs of {len(train)} + {again} images on {self.device}: about {duration(total_s)}"
+        return f"{start} {params.epochs} epochs of {images} + {again} images on {self.device}: about {duration(total_s)}"
 
     def _describe(self) -> None:
         values = self.run.load_resolved()
@@ -195,7 +234,9 @@ class Training:
         for name, count in facts["counts"].items():
             total = sum(count.values())
             self.run.log(f"{name}: {total} images, {count['positives']} with a crack, {count['negatives']} without")
-        self.run.log(f"Network: SegDecNet with {count_parameters(self.model):,} parameters")
+        if self.params.positive_weights and self.pos_weights[1] is None:
+            self.run.log("Note: train has no crack-free images to balance: the decision's positive weight stays 1")
+        self.run.log(f"Network: {self.params.architecture} with {count_parameters(self.model):,} parameters")
 
     def _epoch_line(self, row: dict[str, float]) -> str:
         recent = [earlier["time_s"] for earlier in self.history[-5:]]
@@ -206,36 +247,119 @@ class Training:
         )
 
 
-def build_optimizer(model: SegDecNet, params: RunParameters) -> torch.optim.Optimizer:
-    device = next(model.parameters()).device
+def build_optimizer(model: nn.Module, params: RunParameters) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[params.optimizer]
+    decay = params.weight_decay if params.weight_decay is not None else 0.01 if params.optimizer == "adamw" else 0.0
+    options = {"momentum": params.momentum} if params.optimizer == "sgd" else {}
     # The fused step is six times as fast as the plain one on a CPU, which is a seventh of a training step on the sample.
-    return torch.optim.Adam(model.parameters(), lr=params.learning_rate, fused=device.type in ("cpu", "cuda"))
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    return kind(model.parameters(), lr=params.learning_rate, weight_decay=decay, fused=fused, **options)
+
+
+def learning_rate(params: RunParameters, epoch: int) -> float:
+    """The step size in epoch n = 0, 1, ...: raised linearly in the warm-up's epochs, then as the scheduler has it."""
+    rate, n = params.learning_rate, epoch - params.warmup_epochs
+    if n < 0:
+        return rate * (epoch + 1) / (params.warmup_epochs + 1)
+    if params.scheduler == "cosine":
+        return rate * (1 + math.cos(math.pi * n / (params.epochs - params.warmup_epochs))) / 2
+    if params.scheduler:
+        _, every, factor = params.scheduler.split()
+        return rate * float(factor) ** (n // int(every))
+    return rate
 
 
 def train_step(
-    model: SegDecNet, optimizer: torch.optim.Optimizer, batch: Batch, weights: tuple[float, float]
-) -> tuple[torch.Tensor, torch.Tensor]:
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    weights: tuple[float, float],
+    pos_weights: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None),
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Learn from one batch.
 
     Args:
         weights: of the segmentation and the decision loss.
+        pos_weights: of crack pixels and of cracked images.
 
     Returns:
-        Each image's segmentation and decision loss, (N,) each.
+        Each image's segmentation and decision loss and 2 FP + FN, counted on probabilities above 0.5, (N,) each.
     """
     decision_logits, seg_logits = model(batch.image)
-    seg_losses = segmentation_loss(seg_logits, batch.mask, batch.valid)
-    decision_losses = decision_loss(decision_logits, batch.has_crack)
+    seg_losses = segmentation_loss(seg_logits, batch.mask, batch.valid, batch.weight, pos_weights[0])
+    decision_losses = decision_loss(decision_logits, batch.has_crack, pos_weights[1])
     loss = weights[0] * seg_losses.mean() + weights[1] * decision_losses.mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return seg_losses.detach(), decision_losses.detach()
+    predicted = (seg_logits.detach() > 0) * batch.valid
+    errors = (2 * predicted * (1 - batch.mask) + (1 - predicted) * batch.mask * batch.valid).sum((1, 2, 3))
+    return seg_losses.detach(), decision_losses.detach(), errors
+
+
+def positive_weights(dataset: CropDataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Background by crack pixels, and crack-free by cracked images (None where there is no crack-free one: nothing to balance)."""
+    crack, pixels = sum(int(crop.mask.sum()) for crop in dataset.crops), sum(crop.mask.size for crop in dataset.crops)
+    decision = torch.tensor(dataset.negatives / dataset.positives, device=device) if dataset.negatives else None
+    return torch.tensor((pixels - crack) / crack, device=device), decision
+
+
+def draw_by_use(has_crack: np.ndarray, uses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Frequency-of-use sampling: an epoch's images, every cracked one and as many crack-free ones, little-used ones first.
+
+    A crack-free image of N that was used f times has weight w = 1 - f / max f, w - median w + 1, to the power 4 ln N. Where there
+    are fewer than needed, each is taken as evenly as possible.
+
+    Args:
+        has_crack: (N,) bool.
+        uses: (N,) how often each was drawn before.
+
+    Returns:
+        Indices, the cracked images first.
+    """
+    positives, negatives = np.flatnonzero(has_crack), np.flatnonzero(~has_crack)
+    if len(negatives) == 0:
+        return positives
+    weight = 1 - uses[negatives] / max(1, uses[negatives].max())
+    with np.errstate(divide="ignore"):
+        log_weight = 4 * np.log(len(negatives)) * np.log(weight - np.median(weight) + 1)
+    # The largest of log weight + Gumbel noise are a weighted draw without replacement, whatever the weights' range.
+    ranked = negatives[np.argsort(-(log_weight + rng.gumbel(size=len(negatives))), kind="stable")]
+    rounds, rest = divmod(len(positives), len(negatives))
+    return np.concatenate([positives, np.tile(negatives, rounds), ranked[:rest]])
 
 
 def hardest(difficulty: np.ndarray, share: float) -> np.ndarray:
     """Indices of the ``share`` of samples with the greatest difficulty (661 of 3307 for 0.2), hardest first."""
     return np.argsort(-difficulty, kind="stable")[: int(share * len(difficulty) + 1e-9)]  # 0.29 of 100 is 29
+
+
+def hard_set(difficulty: np.ndarray, least_share: float) -> np.ndarray:
+    """Indices of the samples whose last difficulty (NaN: never trained on) lies more than 2, else 1, 0.5 or 0 standard
+    deviations above the mean: the first cut that holds over ``least_share`` of all, else all; none before the first epoch."""
+    if np.isnan(difficulty).all():
+        return np.array([], int)
+    for cut in (2, 1, 0.5, 0):
+        above = np.flatnonzero(difficulty > np.nanmean(difficulty) + cut * np.nanstd(difficulty))
+        if len(above) > least_share * len(difficulty):
+            return above
+    return np.flatnonzero(~np.isnan(difficulty))
+
+
+def mix_hard(order: np.ndarray, hard: np.ndarray, k: int, b: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Put ``k`` of the hard set, drawn at random, behind each ``b - k`` images of ``order``, for batches of ``b``.
+
+    Returns:
+        The longer order, and where it holds images of ``order`` (bool).
+    """
+    if len(hard) == 0:
+        return order, np.ones(len(order), bool)
+    parts, is_first = [], []
+    for start in range(0, len(order), b - k):
+        first = order[start : start + b - k]
+        parts += [first, rng.choice(hard, k, replace=len(hard) < k)]
+        is_first += [True] * len(first) + [False] * k
+    return np.concatenate(parts), np.array(is_first)
 
 
 def better(row: dict[str, float], best: dict[str, float], best_model_type: str) -> bool:
@@ -246,7 +370,7 @@ def better(row: dict[str, float], best: dict[str, float], best_model_type: str) 
     return row[name] > best[name]
 
 
-def measure_step(model: SegDecNet, params: RunParameters, dataset: CropDataset, device: torch.device) -> tuple[float, float]:
+def measure_step(model: nn.Module, params: RunParameters, dataset: CropDataset, device: torch.device) -> tuple[float, float]:
     """Seconds of one training step and of one image's prediction, measured on a copy of the network."""
     scratch = copy.deepcopy(model)
     optimizer = build_optimizer(scratch, params)

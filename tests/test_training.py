@@ -161,13 +161,14 @@ def test_batches_are_true_batches_with_mean_losses(small_data):
     torch.manual_seed(0)
     model = SegDecNet()
     image, mask = torch.rand(2, 3, 64, 128), (torch.rand(2, 1, 64, 128) < 0.1).float()
-    batch = Batch(image, mask, torch.ones_like(mask), torch.ones(2, 1), torch.arange(2))
+    batch = Batch(image, mask, torch.ones_like(mask), torch.ones_like(mask), torch.ones(2, 1), torch.arange(2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0)
     training.train_step(model, optimizer, batch, (1.0, 1.0))
     together = [p.grad.clone() for p in model.parameters()]
     alone = []
     for i in (0, 1):
-        one = Batch(image[i : i + 1], mask[i : i + 1], torch.ones(1, 1, 64, 128), torch.ones(1, 1), torch.tensor([i]))
+        ones = torch.ones(1, 1, 64, 128)
+        one = Batch(image[i : i + 1], mask[i : i + 1], ones, ones, torch.ones(1, 1), torch.tensor([i]))
         training.train_step(model, optimizer, one, (1.0, 1.0))
         alone.append([p.grad.clone() for p in model.parameters()])
     for both, first, second in zip(together, *alone, strict=True):
@@ -182,7 +183,7 @@ def test_learning_lowers_the_loss():
     mask = torch.zeros(1, 1, 64, 128)
     mask[..., 30:34, 20:100] = 1
     image[mask.expand_as(image) > 0] = 0
-    batch = Batch(image, mask, torch.ones_like(mask), torch.ones(1, 1), torch.zeros(1, dtype=torch.long))
+    batch = Batch(image, mask, torch.ones_like(mask), torch.ones_like(mask), torch.ones(1, 1), torch.zeros(1, dtype=torch.long))
     losses = [training.train_step(model, optimizer, batch, (1.0, 0.01))[0].item() for _ in range(12)]
     assert losses[-1] < 0.9 * losses[0]
 
