@@ -24,7 +24,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from crack_utils.config import RUN_NAME, RunParameters, check_run_name, parse_parameters
+from crack_utils.config import PARAMETER_DEFAULTS, RUN_NAME, RunParameters, check_run_name, parse_parameters
 from crack_utils.errors import MissingRun, ParameterError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -127,7 +127,7 @@ class Run:
         with reading(self.path("params.json")):
             if not {"given", "data"} <= set(values):
                 raise ValueError("it holds no parameters")
-        return values
+        return {**PARAMETER_DEFAULTS, **values}  # a run of an earlier version lacks what came later
 
     def load_facts(self) -> dict[str, Any]:
         return self.load_resolved()["data"]

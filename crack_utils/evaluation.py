@@ -288,9 +288,9 @@ def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example
     ]
 
 
-def sweep_stored(run: Run, split: str = "val") -> pd.DataFrame:
-    """Mean precision, recall and F1 by threshold, from the stored predictions of a split."""
-    stored = load_predictions(run.folder, split)
+def sweep_stored(run: Run, split: str | None = None) -> pd.DataFrame:
+    """Mean precision, recall and F1 by threshold, from the stored predictions of a split; default: the one that chose thresholds."""
+    stored = load_predictions(run.folder, split or run.load_params().choosing_split)
     tp, fp, fn = metrics.tolerance_counts(stored.seg_probs, stored.masks, metrics.SEG_THRESHOLDS)
     kept = stored.has_crack
     precision, recall, f1 = (values.mean(axis=0) for values in metrics.precision_recall_f1(tp[kept], fp[kept], fn[kept]))

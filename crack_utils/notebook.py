@@ -130,7 +130,8 @@ def show_examples(run: Run, kind: str, limit: int, caption: str) -> None:
     """Show a run's test images of one kind (worst, median, best, crack-free), or say that there is none."""
     examples = load_examples(run, kind, limit)
     if examples:
-        shades = f"Prediction: probability, black 0 to white 1; above {examples[0].threshold:.3f} it counts as crack."
+        threshold = run.load_metrics()["segmentation_2px"]["threshold"]
+        shades = f"Prediction: probability, black 0 to white 1; above {threshold:.3f} it counts as crack."
         show_figure(plots.plot_examples(examples), f"{caption} {shades}", photo=True)
     else:
         show("The test set holds none.")

@@ -69,7 +69,7 @@ def counts_table(facts: dict[str, Any]) -> pd.DataFrame:
 def parameters_table(resolved: dict[str, Any]) -> pd.DataFrame:
     """The rows of the write-up's table of run parameters."""
     values = [resolved[name] for name in WRITE_UP_PARAMETERS]
-    values = ["Adam" if value == "adam" else value for value in values]
+    values = [{"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}.get(value, value) for value in values]
     return pd.DataFrame({"Parameter": WRITE_UP_PARAMETERS.values(), "Value": pd.Series(values, dtype=object)})
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from crack_utils.artifacts import Run
+from crack_utils.baselines import DEFAULT_ENCODERS
 
 PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
 DATASET_LINKS = {"crack500": "https://github.com/fyangneil/pavement-crack-detection", "sample": "explore.html"}
@@ -20,17 +21,39 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
     """One paragraph: what was trained, on what, and how good it is."""
     counts, scores, decision = resolved["data"]["counts"], metrics["segmentation_2px"], metrics["decision"]
     train, test = counts["train"], counts["test"]
-    chosen = "the weights and the thresholds" if resolved["validate"] and resolved["use_best_model"] else "the thresholds"
     minutes = history["time_s"].sum() / 60
     return (
-        f"Run **{run.name}**: SegDecNet was trained for {_count(len(history), 'epoch')} ({minutes:.1f} minutes on {resolved['device']}) "
-        f"on {_count(train['positives'] + train['negatives'], 'image')}, {train['positives']} of them with a crack. "
+        f"Run **{run.name}**: {architecture(resolved)} was trained for {_count(len(history), 'epoch')} "
+        f"({minutes:.1f} minutes on {resolved['device']}) on {_count(train['positives'] + train['negatives'], 'image')}, "
+        f"{train['positives']} of them with a crack. "
         f"On the {_count(test['positives'], 'cracked test image')} ({resolved['data']['test_title']}) it reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"It decides rightly on {decision['tp']} of the {test['positives']} cracked images"
         + (f", wrongly on {decision['fp']} of the {test['negatives']} without a crack" if test["negatives"] else "")
-        + f". Val (the validation set) chose {chosen}; test was read once.{_chosen_epoch(resolved, history)}"
+        + f". {protocol(resolved)}{_chosen_epoch(resolved, history)}"
     )
+
+
+def architecture(resolved: dict[str, Any]) -> str:
+    """The network's name, with the encoder where there is a choice."""
+    name = {"unet": "U-Net", "segformer": "SegFormer"}.get(resolved["architecture"])
+    if name is None:
+        return resolved["architecture"].replace("segdecnet", "SegDecNet")
+    encoder = resolved["encoder"] or DEFAULT_ENCODERS[resolved["architecture"]]
+    return f"{name} (encoder {encoder}, {'from ImageNet weights' if resolved['pretrained'] else 'from random weights'})"
+
+
+def protocol(resolved: dict[str, Any]) -> str:
+    """Which images chose what, and what was done to the predicted masks behind the threshold."""
+    chosen = "the weights and the thresholds" if resolved["validate"] and resolved["use_best_model"] else "the thresholds"
+    sentences = [f"Val (the validation set) chose {chosen}; test was read once."]
+    if resolved["validate_on_test"]:
+        sentences = [f"**The test set itself chose {chosen}**: the figures are better than on new images."]
+    if resolved["blackening"]:
+        sentences.append("The masks of images decided crack-free were emptied.")
+    if resolved["lowered_threshold"]:
+        sentences.append("Where an image was decided cracked but its mask came out empty, 0.9 of the threshold was used.")
+    return " ".join(sentences)
 
 
 def _chosen_epoch(resolved: dict[str, Any], history: pd.DataFrame) -> str:
@@ -45,6 +68,8 @@ def _chosen_epoch(resolved: dict[str, Any], history: pd.DataFrame) -> str:
 
 def losses(resolved: dict[str, Any]) -> str:
     """How to read the curves of the three losses."""
+    if not resolved["decision_loss"]:
+        return "The total is the segmentation loss alone: the decision was not trained."
     delta = resolved["delta_cls_loss"]
     if resolved["dynamically_balanced_loss"]:
         return (
@@ -54,11 +79,11 @@ def losses(resolved: dict[str, Any]) -> str:
     return f"The total is the segmentation loss plus {delta} times the decision loss; the curves of the two show them unweighted."
 
 
-def decision(metrics: dict[str, Any]) -> str:
+def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
     """What the decision table does not say by itself."""
     val = metrics["val"]["decision"]
     tested = metrics["decision"]
-    sentences = []
+    sentences = [] if resolved["decision_loss"] else ["The decision was not trained: these figures are those of random weights."]
     cracked, images = tested["tp"] + tested["fn"], sum(tested[name] for name in ("tp", "fp", "fn", "tn"))
     if cracked < images:
         f1, accuracy = 2 * cracked / (cracked + images), cracked / images
