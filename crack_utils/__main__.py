@@ -2,13 +2,15 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from crack_utils import artifacts
 from crack_utils.artifacts import Run
-from crack_utils.config import RunParameters, check_run_name, parse_parameters, read_yaml, resolve_folders
+from crack_utils.config import RunParameters, check_run_name
 from crack_utils.errors import UserError
+from crack_utils.sweep import Member, is_finished, member_command, pick_member, printer, progress_table, read_members, run_members, slots
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,45 +30,62 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m crack_utils", description="Train a crack-segmentation network and report on it.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], Any], help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help)
+        sub.set_defaults(command=command)
+        return sub
+
     for name, command, help in (
         ("run", run, "execute explore, train, evaluate, visualize and report; render the pages"),
         ("train", train, "train without Jupyter"),
+        ("sweep", sweep, "run all members of a sweep side by side and compare them on one page"),
     ):
-        sub = commands.add_parser(name, help=help)
-        sub.set_defaults(command=command)
+        sub = add(name, command, help)
         sub.add_argument("configuration", help="a YAML file such as runs/sample.yaml")
         pair = {"nargs": 2, "metavar": ("NAME", "VALUE")}
         sub.add_argument("-p", **pair, action="append", default=[], dest="overrides", help="override a parameter")
-        sub.add_argument("--overwrite", action="store_true", help="drop a training with other parameters of the same run name")
-    for name, command, help in (
-        ("evaluate", evaluate, "evaluate a trained run without Jupyter"),
-        ("render", render, "rebuild the pages of a trained run from its artifacts"),
-    ):
-        sub = commands.add_parser(name, help=help)
-        sub.set_defaults(command=command)
-        sub.add_argument("name", help="the run's name, such as sample")
+        if name == "sweep":
+            sub.add_argument("--jobs", type=_at_least_1, help="members at a time; default: one a GPU, else what cores and memory carry")
+            sub.add_argument("--list", action="store_true", help="only list the members and how far they are")
+        else:
+            sub.add_argument("--member", help="which run of a sweep")
+            sub.add_argument("--overwrite", action="store_true", help="drop a training with other parameters of the same run name")
+        if name != "train":
+            sub.add_argument("--no-pages", action="store_false", dest="pages", help="train and evaluate only, without Jupyter")
+    add("evaluate", evaluate, "evaluate a trained run without Jupyter").add_argument("name", help="the run's name, such as sample")
+    add("render", render, "rebuild the pages of a trained run from its artifacts").add_argument(
+        "name", help="the run's name, such as sample"
+    )
+    sub = add("compare", compare, "set evaluated runs side by side on one page")
+    sub.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
+    sub.add_argument("--name", default="compare", help="folder under report/ for the page (default: compare)")
     return parser
 
 
-def configuration(path: str, overrides: list[list[str]] | None = None) -> tuple[str, RunParameters]:
-    """A run's name and parameters from its YAML file and ``-p`` overrides.
+def _at_least_1(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"should be a whole number of at least 1, got {text!r}")
+    return int(text)
 
-    The name is the file's path under ``runs/`` without suffix (elsewhere: the file's name), unless ``run_name`` is overridden.
-    Relative folders count from the repository in the file, from the current folder in an override.
-    """
-    values = resolve_folders(read_yaml(Path(path)), base=artifacts.home())
-    given: dict[str, Any] = {name: None if value in ("None", "null") else value for name, value in overrides or []}
-    file = Path(path).resolve().with_suffix("")
-    homes = [folder for folder in ((artifacts.home() / "runs").resolve(), artifacts.REPOSITORY / "runs") if file.is_relative_to(folder)]
-    name = given.pop("run_name", file.relative_to(homes[0]).as_posix() if homes else file.name)
-    return check_run_name(name), parse_parameters(values | resolve_folders(given))
+
+def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
+    """The run a command line names, after checks that cost nothing."""
+    from crack_utils.evaluation import resolve_device
+    from crack_utils.training import claim_run
+
+    member = pick_member(options.configuration, options.overrides, options.member)
+    run = claim_run(member.params, member.run.name, options.overwrite)
+    if not run.is_trained:
+        resolve_device(member.params.device)
+    return run, member.params
 
 
 def train(options: argparse.Namespace) -> Run:
     from crack_utils.training import train_run
 
-    name, params = configuration(options.configuration, options.overrides)
-    return train_run(params, name, options.overwrite)
+    run, params = _claimed(options)
+    return train_run(params, run.name, options.overwrite)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -80,27 +99,57 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from crack_utils.evaluation import resolve_device
-    from crack_utils.reporting import runner
-    from crack_utils.training import claim_run, train_run
+    from crack_utils.evaluation import evaluate_run
 
-    name, params = configuration(options.configuration, options.overrides)
-    claimed = claim_run(params, name, options.overwrite)
-    if not claimed.is_trained:
-        resolve_device(params.device)
-    if options.overwrite:
-        train_run(params, name, overwrite=True)  # the notebook does not replace a training, it shows this one
-    _execute_and_render(runner, params, claimed)
+    claimed, params = _claimed(options)
+    if options.overwrite or not options.pages:
+        train(options)  # the notebook does not replace a training, it shows this one
+    if options.pages:
+        _execute_and_render(params, claimed)
+    else:
+        evaluate_run(claimed)
+        _print_headline(claimed)
+
+
+def sweep(options: argparse.Namespace) -> None:
+    members = read_members(options.configuration, options.overrides)
+    if options.list:
+        states = {member.label: "finished" if is_finished(member, options.pages) else "open" for member in members}
+        _print_progress(members, states)
+        return
+    environments = slots(options.jobs)
+    print(f"{len(members)} runs, {len(environments)} at a time; what each prints is in output.log in its folder", flush=True)
+    command = member_command(options.configuration, options.overrides, options.pages)
+    states = run_members(members, command, environments, options.pages, printer(members))
+    if not sys.stdout.isatty():
+        _print_progress(members, states)
+    finished = [member.run.name for member in members if states[member.label] == "finished"]
+    if finished and members[0].label:
+        _compare(finished, Path(members[0].run.name).parent.as_posix())
+    if len(finished) < len(members):
+        raise UserError(f"{len(members) - len(finished)} of {len(members)} runs failed; the same command tries them again")
+
+
+def compare(options: argparse.Namespace) -> None:
+    from crack_utils.comparison import find_runs
+
+    _compare([run.name for run in find_runs(options.runs)], check_run_name(options.name))
+
+
+def _compare(runs: list[str], name: str) -> None:
+    from crack_utils.reporting import runner
+
+    print(f"Comparison: {runner.compare(runs, name)}")
 
 
 def render(options: argparse.Namespace) -> None:
+    found = artifacts.find_run(options.name)
+    _execute_and_render(found.load_params(), found, only_missing=True)
+
+
+def _execute_and_render(params: RunParameters, run: Run, only_missing: bool = False) -> None:
     from crack_utils.reporting import runner
 
-    found = artifacts.find_run(options.name)
-    _execute_and_render(runner, found.load_params(), found, only_missing=True)
-
-
-def _execute_and_render(runner: Any, params: RunParameters, run: Run, only_missing: bool = False) -> None:
     runner.execute_all(params, run, only_missing)
     page = runner.render(run)
     _print_headline(run)
@@ -111,6 +160,10 @@ def _print_headline(run: Run) -> None:
     metrics = run.load_metrics()
     print("2 pixel distance: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}".format(**metrics["segmentation_2px"]))
     print("Decision: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, accuracy {accuracy:.4f}".format(**metrics["decision"]))
+
+
+def _print_progress(members: list[Member], states: dict[str, str]) -> None:
+    print(progress_table(members, states).to_string(index=False, na_rep="", float_format="{:.4f}".format))
 
 
 if __name__ == "__main__":

@@ -211,13 +211,13 @@ def parse_parameters(values: dict[str, Any]) -> RunParameters:
         raise ParameterError("; ".join(_in_words(detail) for detail in error.errors())) from None
 
 
-def check_names(values: dict[str, Any], known: Any) -> None:
+def check_names(values: dict[str, Any], known: Any, what: str = "parameter") -> None:
     """Raise ParameterError for a name that is not known, with the nearest that is."""
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
-            raise ParameterError(f"unknown parameter {name}{hint}")
+            raise ParameterError(f"unknown {what} {name}{hint}")
 
 
 def _in_words(detail: dict[str, Any]) -> str:

@@ -12,9 +12,9 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
-from crack_utils import artifacts, plots
+from crack_utils import artifacts, comparison, plots
 from crack_utils.artifacts import Run
-from crack_utils.config import PARAMETER_HELP, RunParameters, check_names, parse_parameters, resolve_folders
+from crack_utils.config import PARAMETER_HELP, RunParameters, check_names, check_run_name, parse_parameters, resolve_folders
 from crack_utils.data import RunData
 from crack_utils.errors import ParameterError
 from crack_utils.evaluation import load_examples
@@ -74,6 +74,15 @@ def read_run(namespace: dict[str, Any], *more: str, quiet: bool = False) -> Run:
     return run
 
 
+def read_runs(namespace: dict[str, Any]) -> tuple[list[Run], str]:
+    """The evaluated runs a notebook was asked to compare, after saying what to know of their data, and the page it becomes."""
+    values = read_parameters(namespace, ["runs", "page"])
+    runs = comparison.find_runs(str(values["runs"]).split())
+    for notice in comparison.notices(runs):
+        show_notice(notice)
+    return runs, check_run_name(str(values["page"]))
+
+
 def check_count(name: str, value: Any) -> int:
     """A parameter that must be a whole number of at least 1."""
     if not str(value).isdecimal() or int(value) < 1:
@@ -99,7 +108,12 @@ def show_notices(facts: dict[str, Any]) -> None:
     if facts["test_title"] != facts["title"] and not facts["drawn"]:
         notices.append(f"Test figures are those of the {facts['test_title']}, not of the whole official test set.")
     for notice in [*notices, *facts["notes"]]:
-        display(HTML(f'<p class="notice" role="note">{html.escape(notice)}</p>'))
+        show_notice(notice)
+
+
+def show_notice(text: str) -> None:
+    """Show one thing a reader must know."""
+    display(HTML(f'<p class="notice" role="note">{html.escape(text)}</p>'))
 
 
 def show_table(frame: pd.DataFrame, caption: str, folded: bool = False) -> None:

@@ -14,6 +14,7 @@ from crack_utils.data import Crop
 from crack_utils.evaluation import Example
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6BB1")
 HIT, MISS, FALSE_ALARM = (86, 180, 233), (240, 228, 66), (213, 94, 0)  # sky blue, yellow, vermilion on grey asphalt
 
 
@@ -67,6 +68,20 @@ def _by_epoch(ax: Axes, ylabel: str) -> Axes:
 
 def _marker(history: pd.DataFrame) -> str | None:
     return "." if len(history) <= 30 else None
+
+
+def plot_curves(groups: dict[str, Sequence[pd.DataFrame]], column: str, ylabel: str, ax: Axes) -> Axes:
+    """A column of many histories by epoch: a thin line a run, a thick one for a group's mean; beyond eight groups, grey."""
+    for i, (label, histories) in enumerate(groups.items()):
+        color, style = (PALETTE[i], "-") if i < len(PALETTE) else (GREY, ":")
+        curves = [history.dropna(subset=column).set_index("epoch")[column] for history in histories]
+        for curve in curves if len(curves) > 1 else []:
+            ax.plot(curve.index, curve, color=color, linewidth=0.6, alpha=0.5)
+        mean = pd.concat(curves, axis=1).mean(axis=1)
+        marker = "." if len(mean) <= 30 else None
+        ax.plot(mean.index, mean, style, color=color, linewidth=1.8, marker=marker, label=label if i < len(PALETTE) else None)
+    ax.figure.legend(loc="outside lower left", frameon=False, fontsize=8)
+    return _by_epoch(ax, ylabel)
 
 
 def plot_threshold_sweep(scores: pd.DataFrame, chosen: float, ax: Axes) -> Axes:

@@ -21,6 +21,7 @@ from crack_utils.errors import ParameterError, UserError
 from crack_utils.evaluation import build_model, choose_threshold, judge, predict, resolve_device
 from crack_utils.losses import decision_loss, loss_weights, segmentation_loss
 from crack_utils.model import count_parameters
+from crack_utils.reporting.record import check_record_run
 
 
 def train_run(params: RunParameters, run_name: str | None = None, overwrite: bool = False) -> Run:
@@ -58,6 +59,7 @@ def train_run(params: RunParameters, run_name: str | None = None, overwrite: boo
 
 def claim_run(params: RunParameters, run_name: str | None, overwrite: bool = False) -> Run:
     """The run's folder, if these parameters may use it (see :func:`train_run`)."""
+    check_record_run(params.record_run)
     run = Run(run_name or f"{params.dataset}-{params.fingerprint()}")
     if run.path("params.json").is_file():
         changed = run.load_params().differences(params)

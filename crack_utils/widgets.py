@@ -25,6 +25,6 @@ def browse(run: Run) -> ipywidgets.Widget:
         fig.suptitle(f"precision {precision:.3f}   recall {recall:.3f}   F1 {f1:.3f}")
         display(fig)
 
-    start = next(iter(examples.values())).threshold if examples else 0.5
+    start = run.load_metrics()["segmentation_2px"]["threshold"]
     slider = ipywidgets.FloatSlider(value=start, min=0.1, max=0.995, step=0.005, readout_format=".3f", continuous_update=False)
     return ipywidgets.interactive(show, image=list(examples), threshold=slider)

@@ -114,12 +114,29 @@ def render(run: Run) -> Path:
     facts = run.load_facts()
     folder = artifacts.report_dir(run.name)
     for name, label in NOTEBOOKS.items():
-        notebook = nbformat.read(run.notebook(name), as_version=4)
-        notebook.metadata["title"] = f"Results of training on {facts['title']}" if name == "report" else f"{label} · {run.name}"
-        notebook.metadata["crack_report"] = {"pages": _navigation(name)}
-        with artifacts.written_whole(folder / _page(name)) as scratch:
-            scratch.write_text(to_html(notebook), encoding="utf-8")
+        title = f"Results of training on {facts['title']}" if name == "report" else f"{label} · {run.name}"
+        _write_page(run.notebook(name), title, _navigation(name), folder / _page(name))
     return folder / _page("report")
+
+
+def compare(runs: list[str], name: str) -> Path:
+    """Execute compare.ipynb on evaluated runs and render it.
+
+    Returns:
+        ``report/NAME/index.html``.
+    """
+    execute("compare", Run(name), {"runs": " ".join(runs), "page": name})
+    page = artifacts.report_dir(name) / "index.html"
+    _write_page(Run(name).notebook("compare"), f"Comparison of {len(runs)} runs · {name}", [], page)
+    return page
+
+
+def _write_page(executed: Path, title: str, pages: list[dict[str, Any]], target: Path) -> None:
+    notebook = nbformat.read(executed, as_version=4)
+    notebook.metadata["title"] = title
+    notebook.metadata["crack_report"] = {"pages": pages}
+    with artifacts.written_whole(target) as scratch:
+        scratch.write_text(to_html(notebook), encoding="utf-8")
 
 
 def to_html(notebook: nbformat.NotebookNode) -> str:

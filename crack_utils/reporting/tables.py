@@ -1,7 +1,7 @@
 """The report's tables, from a run's artifacts."""
 
 import html
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -40,12 +40,25 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+class Link(NamedTuple):
+    """A cell that leads to another page."""
+
+    text: str
+    href: str
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Link):
+        return f'<a href="{html.escape(value.href)}">{html.escape(value.text)}</a>'
+    return html.escape(plain(value))
+
+
 def to_html(frame: pd.DataFrame) -> str:
     """An HTML table. One of a single row is stacked on narrow screens, each cell behind its column's name."""
     names = [html.escape(str(name)) for name in frame.columns]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    rows = (zip(names, map(plain, row), strict=True) for row in frame.itertuples(index=False))
-    body = "".join("<tr>" + "".join(f'<td data-label="{name}">{html.escape(text)}</td>' for name, text in row) + "</tr>" for row in rows)
+    rows = (zip(names, map(_cell, row), strict=True) for row in frame.itertuples(index=False))
+    body = "".join("<tr>" + "".join(f'<td data-label="{name}">{cell}</td>' for name, cell in row) + "</tr>" for row in rows)
     kind = "results stacked" if len(frame) == 1 else "results"
     return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 

@@ -8,7 +8,14 @@ from crack_utils.artifacts import Run
 from crack_utils.baselines import DEFAULT_ENCODERS
 
 PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
-DATASET_LINKS = {"crack500": "https://github.com/fyangneil/pavement-crack-detection", "sample": "explore.html"}
+DATASET_LINKS = {
+    "sample": "explore.html",
+    "crack500": "https://github.com/fyangneil/pavement-crack-detection",
+    "crackforest": "https://github.com/cuilimeng/CrackForest-dataset",
+    "deepcrack": "https://github.com/yhlleo/DeepCrack",
+    "merged": "https://www.kaggle.com/datasets/lakshaymiddha/crack-segmentation-dataset",
+    "folder": "explore.html",
+}
 
 
 def heading(resolved: dict[str, Any]) -> str:

@@ -1,0 +1,159 @@
+"""Many runs side by side, from their artifacts alone."""
+
+import os
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatch
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from crack_utils import artifacts
+from crack_utils.artifacts import Run
+from crack_utils.config import PARAMETER_DEFAULTS, UNIDENTIFYING
+from crack_utils.errors import MissingRun
+from crack_utils.reporting import record
+from crack_utils.reporting.tables import Link, plain
+
+FIGURES = ("val F1", "test F1", "precision", "recall", "decision F1")
+
+
+def find_runs(patterns: Collection[str]) -> list[Run]:
+    """The evaluated runs that match any of ``patterns``: a name, a folder of runs, or a pattern such as ``trial/*``.
+
+    Raises:
+        MissingRun: a pattern that no evaluated run matches.
+    """
+    root = artifacts.home() / "runs"
+    names = sorted(path.parent.relative_to(root).as_posix() for path in root.rglob("metrics.json"))
+    found: dict[str, Run] = {}
+    for pattern in patterns:
+        matching = [name for name in names if fnmatch(name, pattern) or name.startswith(pattern.rstrip("/") + "/")]
+        if not matching:
+            raise MissingRun(f"no evaluated run is called {pattern}; there are {', '.join(names) or 'none yet: train and evaluate first'}")
+        found |= {name: Run(name) for name in matching}
+    return list(found.values())
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The parameters whose values differ between runs, the seed and what does not change a run left out."""
+    given = [run.load_params().as_dict() for run in runs]
+    kept = [name for name in PARAMETER_DEFAULTS if name not in (*UNIDENTIFYING, "seed")]
+    return [name for name in kept if len({str(values[name]) for values in given}) > 1]
+
+
+def load(runs: Sequence[Run]) -> pd.DataFrame:
+    """A row a run: name, seed, the parameters that differ, ``group`` (their values as a text), figures, minutes, published F1."""
+    names = differing(runs)
+    return pd.DataFrame([_row(run, names) for run in runs])
+
+
+def _row(run: Run, names: list[str]) -> dict[str, Any]:
+    resolved, metrics = run.load_resolved(), run.load_metrics()
+    given = resolved["given"]
+    values = {name: plain(given.get(name, PARAMETER_DEFAULTS[name])) for name in names}
+    segmentation = metrics["segmentation_2px"]
+    comparable = record.is_comparable(resolved)
+    return {
+        "run": run.name,
+        "seed": resolved["seed"],
+        **values,
+        "group": ", ".join(f"{name} {value}" for name, value in values.items()) or "all",
+        "val F1": metrics["val"]["segmentation_2px"]["f1"],
+        "test F1": segmentation["f1"],
+        "precision": segmentation["precision"],
+        "recall": segmentation["recall"],
+        "decision F1": metrics["decision"]["f1"],
+        "minutes": run.load_history()["time_s"].sum() / 60,
+        "published F1": record.published(resolved["record_run"], resolved["seed"])["f1"].mean() if comparable else float("nan"),
+    }
+
+
+def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each combination of differing parameters, best on val first: figures as mean ± standard deviation over its seeds."""
+    names = list(frame.columns[2 : frame.columns.get_loc("group")])
+    rows = []
+    for _, runs in by_group(frame).items():
+        row = {"": "best on val" if not rows else "", **{name: runs[name].iloc[0] for name in names}, "Runs": len(runs)}
+        row |= {title: spread(runs[title]) for title in FIGURES}
+        if frame["published F1"].notna().any():
+            row["published F1"] = "not published" if runs["published F1"].isna().all() else f"{runs['published F1'].mean():.4f}"
+        rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def by_group(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs of each group, the group with the best mean F1 on val first."""
+    order = frame.groupby("group", sort=False)["val F1"].mean().sort_values(ascending=False, kind="stable").index
+    return {group: frame[frame["group"] == group] for group in order}
+
+
+def spread(values: pd.Series) -> str:
+    """Mean, and standard deviation where there are several values."""
+    return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(values) > 1 else "")
+
+
+def runs_table(frame: pd.DataFrame, page: str) -> pd.DataFrame:
+    """A row a run, each with a link to its pages where it has any, from the page ``report/PAGE/index.html``."""
+    order = frame.sort_values("val F1", ascending=False, kind="stable")
+    cells = {"Run": [_link(name, page) for name in order["run"]]}
+    cells |= {name: order[name].tolist() for name in order.columns[1 : order.columns.get_loc("group")]}
+    cells |= {name: [f"{value:.4f}" for value in order[name]] for name in FIGURES}
+    cells["minutes"] = [f"{value:.1f}" for value in order["minutes"]]
+    return pd.DataFrame(cells, dtype=object)
+
+
+def _link(name: str, page: str) -> Link | str:
+    target = artifacts.report_dir(name) / "index.html"
+    return Link(name, quote(os.path.relpath(target, artifacts.report_dir(page)))) if target.is_file() else name
+
+
+def common_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """The parameters that all the runs share and that are not the write-up's; folders stay out of a page that is passed on."""
+    hidden = {*UNIDENTIFYING, "seed", "data_root", "negatives_root", *differing(runs)}
+    rows = {name: value for name, value in runs[0].load_params().given().items() if name not in hidden}
+    return pd.DataFrame({"Parameter": rows.keys(), "Value": pd.Series(list(rows.values()), dtype=object)})
+
+
+def histories(frame: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
+    """The histories of each group's runs, the best group on val first."""
+    return {group: [Run(name).load_history() for name in runs["run"]] for group, runs in by_group(frame).items()}
+
+
+def notices(runs: Sequence[Run]) -> list[str]:
+    """What a reader must know of the runs' data before comparing any figure."""
+    facts = [run.load_facts() for run in runs]
+    texts = ["The images are drawn by a program. They are not photos."] if any(fact["drawn"] for fact in facts) else []
+    if len({(fact["test_title"], str(fact["counts"]["test"])) for fact in facts}) > 1:
+        titles = ", ".join(sorted({fact["test_title"] for fact in facts}))
+        texts.append(f"These runs were not tested on the same images ({titles}): their figures cannot be compared.")
+    elif facts[0]["test_title"] != facts[0]["title"] and not facts[0]["drawn"]:
+        texts.append(f"Test figures are those of the {facts[0]['test_title']}, not of the whole official test set.")
+    return texts + sorted({note for fact in facts for note in fact["notes"]})
+
+
+def words(frame: pd.DataFrame) -> str:
+    """Which combination val prefers, and whether the gap to the next is more than chance between seeds."""
+    groups = list(by_group(frame).values())
+    if len(groups) == 1:
+        return f"{len(frame)} runs that differ in nothing but their seed: mean F1 {spread(frame['test F1'])} on test."
+    best, second = groups[0], groups[1]
+    gap = best["test F1"].mean() - second["test F1"].mean()
+    sentences = [
+        f"{len(frame)} runs of {len(groups)} combinations. Val prefers **{best['group'].iloc[0]}**: "
+        f"mean F1 {spread(best['val F1'])} on val and {spread(best['test F1'])} on test, which took no part in the choice."
+    ]
+    several = [runs["test F1"] for runs in groups if len(runs) > 1]
+    if several:
+        deviation = (sum(((values - values.mean()) ** 2).sum() for values in several) / sum(len(values) - 1 for values in several)) ** 0.5
+        says = "says nothing" if abs(gap) < 2 * deviation else "is more than seeds alone do"
+        sentences.append(
+            f"Between seeds, F1 on test has a standard deviation of {deviation:.4f}. On test the second, {second['group'].iloc[0]}, lies "
+            f"{abs(gap):.4f} {'below' if gap >= 0 else 'above'}: this gap {says} (twice that deviation is {2 * deviation:.4f})."
+        )
+    else:
+        sentences.append(
+            f"Each was run once, so chance between seeds is unknown here; in the published record F1 has a standard deviation of about "
+            f"{record.F1_DEVIATION} between seeds, and a gap below {record.F1_NOISE} says nothing."
+        )
+    return " ".join(sentences)

@@ -1,0 +1,278 @@
+"""Many runs from one file: its members, and running them side by side.
+
+A configuration is a sweep if it holds, beside the parameters all members share, the key ``sweep`` with any of ``grid`` (parameter:
+list of values, every combination), ``members`` (name: its parameters, instead of a grid) and ``seeds`` (a list).
+"""
+
+import dataclasses
+import itertools
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from crack_utils import artifacts
+from crack_utils.artifacts import Run
+from crack_utils.config import RunParameters, check_names, check_run_name, parse_parameters, read_yaml, resolve_folders
+from crack_utils.errors import ParameterError
+from crack_utils.sample import ensure_sample
+
+GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One run of a configuration file; ``label`` is empty where the file is no sweep."""
+
+    label: str
+    run: Run
+    params: RunParameters
+
+
+# --- what a file holds -----------------------------------------------------------------------------------------------
+
+
+def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> list[Member]:
+    """The runs a configuration file holds: one, or those of its sweep.
+
+    The file's name is its path under ``runs/`` without suffix (elsewhere: its own), unless ``run_name`` is overridden; the members
+    of a sweep lie in a folder of that name. Relative folders count from the repository in the file, from the current folder in an
+    override. Overrides win over all that the file says.
+
+    Raises:
+        ParameterError: naming what is wrong, and in which member.
+    """
+    path = Path(path)
+    values = resolve_folders(read_yaml(path), base=artifacts.home())
+    given: dict[str, Any] = {name: None if value in ("None", "null") else value for name, value in overrides or []}
+    name = check_run_name(given.pop("run_name", _name_of(path.resolve().with_suffix(""))))
+    given = resolve_folders(given)
+    sweep = values.pop("sweep", None)
+    if sweep is None:
+        return [Member("", Run(name), parse_parameters(values | given))]
+    return [_member(name, label, values | differing | given) for label, differing in _combinations(sweep, path)]
+
+
+def _name_of(file: Path) -> str:
+    homes = [folder for folder in ((artifacts.home() / "runs").resolve(), artifacts.REPOSITORY / "runs") if file.is_relative_to(folder)]
+    return file.relative_to(homes[0]).as_posix() if homes else file.name
+
+
+def _member(sweep_name: str, label: str, values: dict[str, Any]) -> Member:
+    try:
+        return Member(label, Run(f"{sweep_name}/{label}"), parse_parameters(values))
+    except ParameterError as error:
+        raise ParameterError(f"member {label}: {error}") from None
+
+
+def _combinations(sweep: Any, path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Label and differing parameters of each member."""
+    if not isinstance(sweep, dict) or not sweep:
+        raise ParameterError(f"sweep in {path}: should hold grid, members or seeds, got {sweep!r}")
+    check_names(sweep, ("grid", "members", "seeds"), f"key of sweep in {path}:")
+    grid, members, seeds = sweep.get("grid") or {}, sweep.get("members") or {}, sweep.get("seeds") or []
+    if grid and members:
+        raise ParameterError(f"sweep in {path}: give grid or members, not both")
+    if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
+        raise ParameterError(f"sweep in {path}: grid should hold 'parameter: [value, ...]' lines, got {grid!r}")
+    if not isinstance(members, dict) or not all(isinstance(values, dict | None) for values in members.values()):
+        raise ParameterError(f"sweep in {path}: members should hold 'name: {{parameter: value}}' lines, got {members!r}")
+    if not isinstance(seeds, list):
+        raise ParameterError(f"sweep in {path}: seeds should be a list such as [101, 102], got {seeds!r}")
+    named = [(str(label), values or {}) for label, values in members.items()] or [
+        ("_".join(f"{name}-{value}" for name, value in zip(grid, values, strict=True)), dict(zip(grid, values, strict=True)))
+        for values in itertools.product(*grid.values())
+    ]
+    found = [
+        (re.sub(r"[^\w.+-]+", "-", "_".join(part for part in (label, *at) if part)), values | seed)
+        for label, values in named
+        for at, seed in ([((f"seed{number}",), {"seed": number}) for number in seeds] or [((), {})])
+    ]
+    if len({label for label, _ in found}) < len(found):
+        raise ParameterError(f"sweep in {path}: two members are called alike; list every value once")
+    return found
+
+
+def pick_member(path: Path | str, overrides: list[list[str]] | None = None, label: str | None = None) -> Member:
+    """The only run of a configuration file, or the member of a sweep that ``label`` names.
+
+    Raises:
+        ParameterError: there is no such member, or it takes a label to tell which.
+    """
+    members = {member.label: member for member in read_members(path, overrides)}
+    if label is None and "" not in members:
+        raise ParameterError(
+            f"{path} is a sweep of {len(members)} runs: use the command sweep, or --member with one of {', '.join(members)}"
+        )
+    if label is not None:
+        check_names({label: None}, members, "member")
+    return members[label or ""]
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def is_finished(member: Member, pages: bool) -> bool:
+    """Whether a member was trained with these parameters and evaluated, and has its pages if it should."""
+    run = member.run
+    return (
+        run.is_trained
+        and run.is_evaluated
+        and not run.load_params().differences(member.params)
+        and (not pages or (artifacts.report_dir(run.name) / "index.html").is_file())
+    )
+
+
+def progress_table(members: list[Member], states: dict[str, str]) -> pd.DataFrame:
+    """How far each member is, from its artifacts; ``states`` by label."""
+    rows = []
+    for member in members:
+        history = member.run.load_history() if member.run.path("history.csv").is_file() else pd.DataFrame({"epoch": [], "val_f1": []})
+        rows.append(
+            {
+                "member": member.label or member.run.name,
+                "epoch": f"{len(history)}/{member.params.epochs}",
+                "val F1": history["val_f1"].max(),
+                "test F1": member.run.load_metrics()["segmentation_2px"]["f1"] if member.run.is_evaluated else float("nan"),
+                "state": states[member.label],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+def slots(jobs: int | None = None) -> list[dict[str, str]]:
+    """The environments members run in side by side: one a GPU, else as many as cores and memory carry.
+
+    Args:
+        jobs: how many; default: what the machine carries.
+    """
+    if torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+        return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(jobs or len(gpus))]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else GIB_PER_MEMBER
+    count = jobs or max(1, min(cores, gib // GIB_PER_MEMBER))
+    return [{"OMP_NUM_THREADS": str(max(1, cores // count))}] * count
+
+
+def run_members(
+    members: list[Member],
+    command: Callable[[Member], list[str]],
+    environments: list[dict[str, str]],
+    pages: bool,
+    show: Callable[[dict[str, str]], None],
+) -> dict[str, str]:
+    """Run the members that are not finished, one in each environment at a time.
+
+    Each is a process of its own: one that fails, or is killed, takes no other with it. What it prints goes to ``output.log`` in its
+    run's folder. Stopped from the keyboard, the members are stopped too; the next time they go on.
+
+    Args:
+        command: the command line of a member.
+        environments: from :func:`slots`.
+        pages: members without pages are not finished.
+        show: called with the states whenever one changes.
+
+    Returns:
+        State by label: "finished", or "failed: why".
+    """
+    states = {member.label: "finished" if is_finished(member, pages) else "waiting" for member in members}
+    waiting = [member for member in members if states[member.label] == "waiting"]
+    if any(member.params.dataset == "sample" and not member.params.data_root for member in waiting):
+        ensure_sample(artifacts.sample_folder())  # before several draw it at once
+    free: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+    for environment in environments:
+        free.put(environment)
+    running: list[subprocess.Popen] = []
+    lock, stopped = threading.Lock(), threading.Event()
+
+    def note(label: str, state: str) -> None:
+        with lock:
+            states[label] = state
+            show(states)
+
+    def work(member: Member) -> None:
+        environment = free.get()
+        try:
+            if stopped.is_set():
+                return
+            note(member.label, "running")
+            note(member.label, _run_one(member, command(member), environment, running))
+        finally:
+            free.put(environment)
+
+    show(states)
+    with ThreadPoolExecutor(len(environments)) as pool:
+        try:
+            for done in [pool.submit(work, member) for member in waiting]:
+                done.result()
+        except BaseException:
+            stopped.set()
+            for process in running:
+                process.send_signal(signal.SIGINT)
+            raise
+    return states
+
+
+def _run_one(member: Member, command: list[str], environment: dict[str, str], running: list[subprocess.Popen]) -> str:
+    log = member.run.path("output.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+        running.append(process)
+        status = process.wait()
+        running.remove(process)
+    if status == 0:
+        return "finished"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    why = f"killed by signal {-status}" if status < 0 else lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
+    return f"failed: {why}"
+
+
+def member_command(path: str, overrides: list[list[str]], pages: bool) -> Callable[[Member], list[str]]:
+    """The command line that runs one member of a file, as a cluster's engine would submit it."""
+
+    def command(member: Member) -> list[str]:
+        words = [sys.executable, "-m", "crack_utils", "run", path, *(["--member", member.label] if member.label else [])]
+        return words + [word for pair in overrides for word in ("-p", *pair)] + ([] if pages else ["--no-pages"])
+
+    return command
+
+
+def printer(members: list[Member]) -> Callable[[dict[str, str]], None]:
+    """A function that shows the progress table: redrawn in place on a terminal, else a line for each change and the table at the end."""
+    shown: dict[str, str] = {}
+    drawn = 0
+
+    def show(states: dict[str, str]) -> None:
+        nonlocal drawn
+        if not sys.stdout.isatty():
+            for label, state in _changes(shown, states):
+                print(f"{label or members[0].run.name}: {state}", flush=True)
+            return
+        table = progress_table(members, states).to_string(index=False, na_rep="", float_format="{:.4f}".format)
+        print(f"\x1b[{drawn}A\x1b[J" * bool(drawn) + table, flush=True)
+        drawn = table.count("\n") + 1
+
+    return show
+
+
+def _changes(shown: dict[str, str], states: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for label, state in states.items():
+        if state != "waiting" and shown.get(label) != state:
+            shown[label] = state
+            yield label, state
