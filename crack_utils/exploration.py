@@ -17,6 +17,14 @@ def sizes_table(data: RunData) -> pd.DataFrame:
     return pd.DataFrame([{"Size": f"{w} x {h}", **{split: counts[split][h, w] for split in SPLITS}} for (h, w), _ in sizes])
 
 
+def sources_table(data: RunData) -> pd.DataFrame:
+    """How many images of each source each split has, the largest source first; sources are those of a merged set."""
+    title = data.facts["title"]
+    counts = {split: Counter(crop.pair.source or title for crop in data.split(split).crops) for split in SPLITS}
+    sources = sum(counts.values(), Counter()).most_common()
+    return pd.DataFrame([{"Source": source, **{split: counts[split][source] for split in SPLITS}} for source, _ in sources])
+
+
 def crack_shares(data: RunData) -> dict[str, list[float]]:
     """Percentage of crack pixels in each cracked image, by split."""
     return {split: [100 * float(crop.mask.mean()) for crop in data.split(split).crops if crop.has_crack] for split in SPLITS}

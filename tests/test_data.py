@@ -1,13 +1,36 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import scipy.io
 import torch
-from conftest import small_params, write_dataset, write_pair
-from PIL import Image
+from conftest import REPOSITORY, small_params, write_dataset, write_pair
+from PIL import ExifTags, Image
 
 from crack_utils import data
 from crack_utils.config import parse_parameters
-from crack_utils.data import CropDataset, Pair, RunData, find_negatives, find_pairs, fit, limit_by_photo, place, read_crop, unfit
+from crack_utils.data import (
+    SPLITS,
+    CropDataset,
+    Pair,
+    RunData,
+    cut,
+    find_negatives,
+    find_pairs,
+    find_splits,
+    fit,
+    limit_by_photo,
+    place,
+    read_crop,
+    read_crops,
+    unfit,
+)
 from crack_utils.errors import DataError, ParameterError
+from crack_utils.exploration import sources_table
 
 
 def stems(pairs):
@@ -58,12 +81,278 @@ def test_an_image_without_a_mask_is_an_error_except_among_the_negatives(tmp_path
 
 def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(DataError, match="nowhere is not a folder"):
-        find_pairs(tmp_path / "nowhere", "train")
+        find_splits(tmp_path / "nowhere", "crack500")
     with pytest.raises(DataError, match="neither traincrop/ nor train/"):
         find_pairs(tmp_path, "train")
     (tmp_path / "train").mkdir()
     with pytest.raises(DataError, match=r"no images in .*train"):
         find_pairs(tmp_path, "train")
+
+
+def write_truth(path, labels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scipy.io.savemat(path, {"groundTruth": {"Segmentation": labels, "Boundaries": labels}})
+
+
+def write_crackforest(root, images=10, truths=8):
+    for i in range(1, images + 1):
+        mask = write_pair(root / f"image/{i:03}.jpg", seed=i)
+        if i <= truths:
+            write_truth(root / f"groundTruth/{i:03}.mat", mask.astype(np.uint8) + 1)
+    return root
+
+
+def test_crackforest_is_read_as_distributed_without_the_images_that_have_no_truth(tmp_path):
+    root = write_crackforest(tmp_path / "CFD")
+    labels = np.array([[1, 2, 3, 4]], np.uint8).repeat(64, 0).repeat(32, 1)
+    write_truth(root / "groundTruth/008.mat", labels)
+    found = find_splits(root, "crackforest")
+    assert sum(map(len, found.pairs.values())) == 8
+    assert found.notes[0].startswith("2 images come without truth and were left out")
+    crop = read_crop(Pair(root / "image/008.jpg", root / "groundTruth/008.mat"), 3)
+    np.testing.assert_array_equal(crop.mask, (labels == 2) | (labels == 4))  # 3 is sound pavement that cracks enclose
+    facts = RunData(small_params(root, dataset="crackforest"), tmp_path).facts
+    assert (facts["test_title"], facts["test_is_part_of_official"]) == ("CrackForest, split drawn by photo", False)
+
+
+def test_a_damaged_truth_of_crackforest_is_named(tmp_path):
+    pair = Pair(tmp_path / "a.jpg", tmp_path / "a.mat")
+    write_pair(pair.image_path)
+    write_truth(pair.mask_path, np.ones((64, 128), np.uint8))
+    whole = pair.mask_path.read_bytes()
+    for damaged in (b"", b"no matlab file at all", whole[:300]):
+        pair.mask_path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"cannot read .*a\.mat as a MATLAB file"):
+            read_crop(pair, 3)
+    scipy.io.savemat(pair.mask_path, {"truth": 1})
+    with pytest.raises(DataError, match=r"a\.mat holds no groundTruth"):
+        read_crop(pair, 3)
+    write_truth(pair.mask_path, np.zeros((64, 128), np.uint8))
+    with pytest.raises(DataError, match=r"a\.mat: Segmentation holds \[0\]; expected 1 to 4"):
+        read_crop(pair, 3)
+    with pytest.raises(DataError, match=r"image is missing"):
+        find_splits(tmp_path, "crackforest")
+
+
+def write_deepcrack(root, train=10, test=4):
+    for split, count in (("train", train), ("test", test)):
+        for i in range(count):
+            stem = f"11{len(split)}{i // 2:02}-{1 + i % 2}"
+            write_pair(root / f"{split}_img/{stem}.jpg", root / f"{split}_lab/{stem}.png", seed=i)
+    return root
+
+
+def test_deepcrack_keeps_its_test_set_and_gets_a_val(tmp_path):
+    root = write_deepcrack(tmp_path / "DeepCrack")
+    found = find_splits(root, "deepcrack")
+    assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 8, "val": 2, "test": 4}
+    assert len({pair.photo for pair in found.pairs["val"]}) == 1  # both crops of one photo
+    assert found.notes == ["These data fix no val: drawn by photo from the 10 images (split_seed 0)."]
+    facts = RunData(small_params(root, dataset="deepcrack"), tmp_path).facts
+    assert (facts["test_title"], facts["test_is_part_of_official"]) == ("DeepCrack test subset (4 images)", True)
+    write_pair(root / "test_img/1150000-3.jpg")
+    with pytest.raises(DataError, match=r"no mask for .*1150000-3\.jpg"):
+        find_splits(root, "deepcrack")
+
+
+MERGED = {  # a crop's name and its photo's
+    "CRACK500_20160222_081011_1_361": "CRACK500_20160222_081011",
+    "CFD_001": "CFD_001",
+    "DeepCrack_11178-2": "DeepCrack_11178",
+    "GAPS384_train_0005_1_541": "GAPS384_train_0005",
+    "Rissbilder_for_Florian_9S6A2806_480_512_3420_3456": "Rissbilder_for_Florian_9S6A2806",
+    "Volker_DSC01646_226_19_1273_1645": "Volker_DSC01646",
+    "cracktree200_6192": "cracktree200_6192",
+    "Sylvie_Chambon_319": "Sylvie_Chambon_319",
+}
+
+
+def write_merged(root):
+    for split in ("train", "test"):
+        for i, stem in enumerate(MERGED):
+            write_pair(root / split / f"images/{stem}.jpg", root / split / f"masks/{stem}.jpg", seed=i)
+        crack_free = root / split / "images/noncrack_noncrack_concrete_wall_9_27.jpg.jpg"
+        write_pair(crack_free)
+        noise = np.random.default_rng(0).integers(0, 6, (64, 128), np.uint8)
+        (root / split / "masks").mkdir(exist_ok=True)
+        Image.fromarray(noise).save(root / split / "masks" / crack_free.name)
+    return root
+
+
+def test_a_merged_set_tells_sources_and_keeps_the_crops_of_a_photo_together(tmp_path):
+    root = write_merged(tmp_path / "merged")
+    photos = {pair.stem: pair.photo for pairs in find_splits(root, "merged").pairs.values() for pair in pairs}
+    assert photos == MERGED | {"noncrack_noncrack_concrete_wall_9_27.jpg": "noncrack_noncrack_concrete_wall_9"}
+    run_data = RunData(small_params(root, dataset="merged"), tmp_path)
+    counts = run_data.facts["counts"]
+    assert counts["test"] == {"positives": 8, "negatives": 1}  # an empty mask is a crack-free image, noisy or not
+    table = sources_table(run_data).set_index("Source")
+    assert table.sum().to_dict() == {"train": 8, "val": 1, "test": 9}
+    assert set(table.index) >= {"noncrack", "Rissbilder_for_Florian", "Sylvie_Chambon", "CRACK500"}
+
+
+def test_an_empty_mask_is_a_negative_for_the_parameters_too(tmp_path):
+    root = write_merged(tmp_path / "merged")
+    without = RunData(small_params(root, dataset="merged", use_negatives=False, evaluate_negatives=False), tmp_path).facts
+    assert [without["counts"][split]["negatives"] for split in SPLITS] == [0, 0, 0]
+    fewer = RunData(small_params(root, dataset="merged", train_negatives=3), tmp_path).facts
+    assert "Crack-free images found for train: 1 of the 3 asked for (train_negatives)." in fewer["notes"]
+
+
+def test_train_negatives_are_drawn_by_photo(tmp_path):
+    root = write_dataset(tmp_path / "d", negatives=6)
+
+    def drawn(**values):
+        train = RunData(small_params(root, train_negatives=2, **values), tmp_path).split("train")
+        return [crop.pair.stem for crop in train.crops if not crop.has_crack]
+
+    assert len(drawn()) == 2
+    assert drawn(seed=1) == drawn(seed=2) == drawn()
+    assert len({tuple(drawn(split_seed=seed)) for seed in range(3)}) == 1  # all of one photo, so always its first
+    for i in range(8):
+        write_pair(root / f"negatives/train/2017_{i}.jpg")
+    assert len({tuple(drawn(split_seed=seed)) for seed in range(8)}) > 2
+
+
+# --- splits
+
+
+def write_folder(root, photos=10, crops=3, cracked=None, size=(64, 128)):
+    """images/ and masks/; photos from ``cracked`` on have black masks."""
+    for i in range(photos):
+        for crop in range(crops):
+            name = f"p{i:02}_{1 + 128 * crop}_1" if crops > 1 else f"IMG_20240101_1200{i:02}"
+            write_pair(root / f"images/{name}.jpg", root / f"masks/{name}.png", size, seed=i)
+            if cracked is not None and i >= cracked:
+                Image.new("L", size[::-1]).save(root / f"masks/{name}.png")
+    return root
+
+
+def test_no_photo_is_in_two_drawn_splits_and_split_seed_alone_decides(tmp_path):
+    root = write_folder(tmp_path / "own", cracked=5)
+
+    def photos(**values):
+        run_data = RunData(small_params(root, dataset="folder", **values), tmp_path)
+        assert all(run_data.split(split).positives for split in SPLITS)
+        return {split: {crop.pair.photo for crop in run_data.split(split).crops} for split in SPLITS}
+
+    for split_seed in range(5):
+        by_split = photos(split_seed=split_seed)
+        assert {split: len(drawn) for split, drawn in by_split.items()} == {"train": 7, "val": 1, "test": 2}
+        assert len(set.union(*by_split.values())) == 10
+        assert by_split == photos(split_seed=split_seed, seed=7)
+    assert len({tuple(sorted(photos(split_seed=seed)["test"])) for seed in range(5)}) > 2
+    assert photos(images_per_split=4, seed=1) == photos(images_per_split=4, seed=2)
+    facts = RunData(small_params(root, dataset="folder", split_seed=3), tmp_path).facts
+    assert facts["notes"] == ["These data fix no val and no test: drawn by photo from the 30 images (split_seed 3)."]
+    assert facts["test_title"] == "your own photos, split drawn by photo"
+
+
+def test_a_draw_needs_a_cracked_photo_for_every_split(tmp_path):
+    root = write_folder(tmp_path / "own", photos=6, crops=1, cracked=2)
+    with pytest.raises(DataError, match="2 of 6 photos show a crack; val, test, train need one each"):
+        find_splits(root, "folder")
+
+
+@pytest.mark.parametrize("line", ["images/{}.jpg masks/{}.png", "./images/{}.jpg", "{}.jpg", "{}"])
+def test_lists_fix_the_splits(tmp_path, line):
+    root = write_folder(tmp_path / "own", photos=4)
+    for split, photos in zip(SPLITS, (("p00", "p01"), ("p02",), ("p03",)), strict=True):
+        names = [f"{photo}_{offset}_1" for photo in photos for offset in (1, 129, 257)]
+        (root / f"{split}.txt").write_text("\n".join(line.format(name, name) for name in names) + "\n\n")
+    found = find_splits(root, "folder")
+    assert [{pair.photo for pair in found.pairs[split]} for split in SPLITS] == [{"p00", "p01"}, {"p02"}, {"p03"}]
+    assert (found.drawn, found.notes) == ([], [])
+    (root / "val.txt").unlink()
+    assert find_splits(root, "folder").drawn == ["val"]
+
+
+def test_lists_that_cannot_be_are_named(tmp_path):
+    root = write_folder(tmp_path / "own", photos=3, crops=1)
+    names = sorted(path.stem for path in (root / "images").iterdir())
+    for split, name in zip(SPLITS, names, strict=True):
+        (root / f"{split}.txt").write_text(name)
+    (root / "test.txt").write_text(names[0])
+    with pytest.raises(DataError, match=rf"test\.txt names {names[0]}\.jpg, which train\.txt names too"):
+        find_splits(root, "folder")
+    (root / "val.txt").write_text("images/gone.jpg masks/gone.png")
+    with pytest.raises(DataError, match=r"val\.txt names images/gone\.jpg masks/gone\.png, which is not there"):
+        find_splits(root, "folder")
+    (root / "val.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"val\.txt is empty"):
+        find_splits(root, "folder")
+
+
+def test_a_photo_in_two_given_splits_is_noted(tmp_path):
+    root = write_dataset(tmp_path / "d")
+    twin = next((root / "traincrop").glob("*.jpg")).stem.rsplit("_", 2)[0]
+    write_pair(root / f"testcrop/{twin}_999_1.jpg", root / f"testcrop/{twin}_999_1.png")
+    assert find_splits(root, "crack500").notes == [
+        "Photos with crops in more than one of the given splits: 1. Scores on test may be a little too good."
+    ]
+
+
+def test_what_is_missing_in_a_folder_of_ones_own_is_named(tmp_path):
+    with pytest.raises(DataError, match="own is not a folder"):
+        find_splits(tmp_path / "own", "folder")
+    write_pair(tmp_path / "own/images/a.jpg")
+    with pytest.raises(DataError, match=r"own.masks is missing"):
+        find_splits(tmp_path / "own", "folder")
+    write_pair(tmp_path / "own/image/b.jpg", tmp_path / "own/masks/b.png")
+    with pytest.raises(DataError, match=r"no mask for .*a\.jpg.*a black mask"):
+        find_splits(tmp_path / "own", "folder")
+
+
+# --- large photos
+
+
+@pytest.mark.parametrize(
+    ("size", "grid", "crop"),
+    [
+        ((3000, 4000), (8, 6), (376, 672)),
+        ((1440, 2560), (4, 4), (360, 640)),
+        ((2560, 1440), (4, 4), (640, 360)),
+        ((50, 1100), (1, 2), (50, 552)),
+    ],
+)
+def test_large_photos_are_cut_into_equal_crops_that_cover_them(tmp_path, size, grid, crop):
+    Image.new("L", size[::-1]).save(tmp_path / "IMG_20240101_120000.png")
+    crops = cut(Pair(tmp_path / "IMG_20240101_120000.png", None))
+    assert len(crops) == len({pair.stem for pair in crops}) == grid[0] * grid[1]
+    assert {pair.box[2:] for pair in crops} == {crop}
+    assert {pair.photo for pair in crops} == {"IMG_20240101_120000"}
+    covered = np.zeros(size, bool)
+    for top, left, height, width in (pair.box for pair in crops):
+        covered[top : top + height, left : left + width] = True
+    assert covered.all()
+    assert data.own_size(crops) == (-(-min(crop) // 8) * 8, max(crop))
+
+
+def test_crops_of_a_large_photo_are_its_parts(tmp_path):
+    root = write_folder(tmp_path / "own", photos=4, crops=1, size=(700, 1200))
+    run_data = RunData(small_params(root, dataset="folder"), tmp_path)
+    assert run_data.input_size == (352, 600)
+    assert "Large photos of train, cut into crops of about 640 x 360 pixels: 2." in run_data.notes
+    crops = run_data.split("test").crops
+    assert len(crops) == 4
+    (whole,) = read_crops([Pair(crops[0].pair.image_path, crops[0].pair.mask_path)], 3)
+    for crop in crops:
+        top, left, height, width = crop.pair.box
+        np.testing.assert_array_equal(crop.image, whole.image[top : top + height, left : left + width])
+        np.testing.assert_array_equal(crop.mask, whole.mask[top : top + height, left : left + width])
+        assert crop.image.base is None  # the whole photo is let go
+
+
+def test_a_phone_s_photo_is_turned_as_it_is_shown(tmp_path):
+    shown = np.zeros((64, 32, 3), np.uint8)
+    shown[:, :8] = 200
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # stored lying, to be turned clockwise
+    Image.fromarray(np.rot90(shown)).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(shown).save(tmp_path / "m.png")
+    crop = read_crop(Pair(tmp_path / "a.png", tmp_path / "m.png"), 3)
+    np.testing.assert_array_equal(crop.image, shown)
+    assert data.own_size([Pair(tmp_path / "a.png", None)]) == (32, 64)
 
 
 # --- decoding
@@ -226,7 +515,8 @@ def test_drawn_and_real_images_are_not_taken_for_each_other(tmp_path):
 
 def test_negatives_may_lie_elsewhere_and_missing_ones_are_noted(tmp_path):
     root = write_dataset(tmp_path / "d", negatives=0)
-    assert "without them" in RunData(small_params(root), tmp_path).notes[0]
+    without = RunData(small_params(root), tmp_path)
+    assert "without them" in without.facts["notes"][0]
     write_pair(tmp_path / "sound" / "train" / "n.jpg")
     elsewhere = RunData(small_params(root, negatives_root=str(tmp_path / "sound")), tmp_path)
     assert elsewhere.split("train").negatives == 1
@@ -274,3 +564,48 @@ def test_the_real_crops_are_counted_truly(real_data):
     for split, counted in counts.items():
         assert counted["positives"] == len(list((root / f"{split}crop").glob("*.png")))
         assert counted["negatives"] == len(list((root / "negatives" / split).glob("*.jpg")))
+
+
+def test_real_crackforest_is_split_by_photo(real_data):
+    run_data = RunData(small_params(real_data / "CFD", dataset="crackforest"), real_data)
+    assert {split: counts["positives"] for split, counts in run_data.facts["counts"].items()} == {"train": 82, "val": 12, "test": 24}
+    assert run_data.notes[0].startswith("37 images come without truth")
+    shares = [crop.mask.mean() for split in SPLITS for crop in run_data.split(split).crops]
+    assert min(shares) > 0.003 and max(shares) < 0.07
+    darker = [crop.image[~crop.mask].mean() - crop.image[crop.mask].mean() for split in SPLITS for crop in run_data.split(split).crops]
+    assert np.median(darker) > 20  # grey values: the truth lies on the cracks
+
+
+def test_real_deepcrack_has_its_own_test_set(real_data):
+    facts = RunData(small_params(real_data / "DeepCrack", dataset="deepcrack"), real_data).facts
+    assert {split: counts["positives"] for split, counts in facts["counts"].items()} == {"train": 27, "val": 3, "test": 20}
+    assert facts["test_title"] == "DeepCrack test subset (20 images)"
+
+
+def test_real_crops_follow_the_lists_they_are_shipped_with(real_data, tmp_path):
+    """Lists as CRACK500 ships them; here of a few photos, so that what they leave out is seen to stay out."""
+    for split in SPLITS:
+        (tmp_path / f"{split}crop").symlink_to(real_data / "CRACK500" / f"{split}crop")
+        pairs = find_pairs(tmp_path, split)[:12]
+        lines = [f"{split}crop/{pair.image_path.name} {split}crop/{pair.mask_path.name}\n" for pair in pairs]
+        (tmp_path / f"{split}.txt").write_text("".join(lines))
+    facts = RunData(small_params(tmp_path), tmp_path).facts
+    assert {split: counts["positives"] for split, counts in facts["counts"].items()} == dict.fromkeys(SPLITS, 12)
+    assert facts["test_title"] == "CRACK500 test subset (12 images)"
+
+
+@pytest.mark.slow
+def test_the_words_of_the_readme_lead_from_photos_to_a_report(home):
+    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## Your own photos")[1].split("\n## ")[0]
+    command = re.search(r"^make .+$", section, re.MULTILINE)[0]
+    environment = {**os.environ, "CRACK_HOME": str(home), "VENV": sys.prefix}
+    if not shutil.which("make"):
+        pytest.skip("no make on the path")
+    if subprocess.run(["make", "-q", f"{sys.prefix}/.installed"], cwd=REPOSITORY, env=environment, capture_output=True).returncode:
+        pytest.skip("not the environment that make set up: make would install packages first")
+    write_folder(home / "data/own", photos=4, crops=1, cracked=3)  # the fewest with a crack, so that it takes no longer than it must
+    done = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    page = (home / "report/own/index.html").read_text(encoding="utf-8")
+    assert "your own photos" in page
+    assert (home / "runs/own/metrics.json").is_file()
