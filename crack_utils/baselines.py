@@ -44,7 +44,11 @@ class Baseline(nn.Module):
         if encoder not in known and not encoder.startswith("tu-"):  # those are timm's
             raise ParameterError(f"encoder: no {encoder!r}; near are {', '.join(difflib.get_close_matches(encoder, known, n=4, cutoff=0))}")
         kind = {"unet": smp.Unet, "segformer": smp.Segformer}[architecture]
+        mean, std = [0.0] * in_channels, [1.0] * in_channels
         try:
+            if pretrained:  # what the weights were trained on
+                statistics = smp.encoders.get_preprocessing_params(encoder)
+                mean, std = ([sum(statistics[name]) / 3] if in_channels == 1 else statistics[name] for name in ("mean", "std"))
             self.network = kind(encoder, encoder_weights="imagenet" if pretrained else None, in_channels=in_channels, classes=1)
         except OSError as error:
             raise UserError(f"pretrained: cannot fetch the ImageNet weights of {encoder} ({error}); set pretrained to False") from error
@@ -54,10 +58,6 @@ class Baseline(nn.Module):
             ) from None
         self.gradient_flow_adjustment = gradient_flow_adjustment
         self.decision_head = nn.Linear(2 * self.network.encoder.out_channels[-1] + 2, 1)
-        mean, std = [0.0] * in_channels, [1.0] * in_channels
-        if pretrained:  # what the weights were trained on
-            statistics = smp.encoders.get_preprocessing_params(encoder)
-            mean, std = ([sum(statistics[name]) / 3] if in_channels == 1 else statistics[name] for name in ("mean", "std"))
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from crack_utils.losses import decision_loss
-from crack_utils.model import FeatureNorm, SegDecNet, count_parameters
+from crack_utils.model import FAMILY, FeatureNorm, SegDecNet, SegDecNetJim, SegDecNetPlusPlus, SkipGate, count_parameters
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +86,45 @@ def test_the_decision_sees_maxima_before_means_and_features_before_logits(model)
 
 
 @pytest.mark.parametrize("adjusted", [True, False])
-def test_decision_gradient_reaches_the_encoder_only_without_the_adjustment(adjusted):
+@pytest.mark.parametrize("architecture", FAMILY)
+def test_decision_gradient_reaches_the_encoder_only_without_the_adjustment(architecture, adjusted):
     torch.manual_seed(0)
-    model = SegDecNet(gradient_flow_adjustment=adjusted)
+    model = FAMILY[architecture](gradient_flow_adjustment=adjusted)
     decision_logits, _ = model(torch.rand(1, 3, 64, 128))
     decision_loss(decision_logits, torch.ones(1, 1)).sum().backward()
-    for part in (model.v1, model.v2, model.v3, model.v4, model.up3, model.up2, model.up1, model.seg_head):
+    for name, part in model.named_children():
         reached = any(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
-        assert reached is not adjusted
-    assert all(p.grad is not None for p in model.decision_features.parameters())
+        assert reached is (name.startswith("decision") or not adjusted), name
 
 
 def test_grey_images_have_one_channel():
     assert SegDecNet(in_channels=1)(torch.rand(1, 1, 64, 128))[1].shape == (1, 1, 64, 128)
+
+
+def test_the_plus_plus_network_opens_a_gate_of_its_own_for_each_skip():
+    torch.manual_seed(0)
+    model = SegDecNetPlusPlus()
+    gates = [module for module in model.modules() if isinstance(module, SkipGate)]
+    assert [gate.project.in_channels for gate in gates] == [64, 64, 32]  # v3, v2, v1
+    assert count_parameters(model) == 16_151_836 + 2 * (64 * 64 + 2 * (64 * 64 + 64)) + 32 * 32 + 2 * (32 * 32 + 32)
+    skip = torch.randn(2, 64, 6, 5)
+    gate = gates[0]
+    mean = skip.mean((2, 3))
+    first, second = gate.gate[1], gate.gate[3]
+    hidden = mean @ first.weight[:, :, 0, 0].T + first.bias
+    opened = torch.sigmoid((hidden * torch.sigmoid(hidden)) @ second.weight[:, :, 0, 0].T + second.bias)
+    projected = torch.einsum("oc,nchw->nohw", gate.project.weight[:, :, 0, 0], skip)
+    torch.testing.assert_close(gate(skip), projected * opened[:, :, None, None])
+
+
+def test_the_network_without_decoder_segments_in_blocks_of_eight_and_decides_by_its_own_logits():
+    torch.manual_seed(0)
+    model = SegDecNetJim()
+    seen = {}
+    model.seg_head.register_forward_hook(lambda _, __, output: seen.update(own=output))
+    model.decision_features.register_forward_pre_hook(lambda _, inputs: seen.update(joined=inputs[0]))
+    _, seg_logits = model(torch.rand(1, 3, 64, 128))
+    assert seen["own"].shape == (1, 1, 8, 16)
+    assert torch.equal(seg_logits, seen["own"].repeat_interleave(8, 2).repeat_interleave(8, 3))
+    torch.testing.assert_close(seen["joined"][:, 1024:], seen["own"])
+    assert not [name for name, _ in model.named_children() if name.startswith("up")]
