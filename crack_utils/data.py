@@ -122,13 +122,13 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     found = _read_lists(root, found) or found
     if dataset in ("deepcrack", "merged"):
         found = {split: [_with_source(pair, dataset) for pair in pairs] for split, pairs in found.items()}
+    if "train" not in found and "all" not in found:
+        raise DataError(f"{root} holds no train split, only {' and '.join(found)}; add a folder or list of training images")
     drawn = [split for split in DRAWN_SHARES if split not in found]
     if drawn:
-        pool = found.pop("all") if "all" in found else found.get("train", [])
+        pool = found.pop("all") if "all" in found else found["train"]
         found |= draw_splits(pool, drawn, seed)
         notes.append(f"These data fix no {' and no '.join(drawn)}: drawn by photo from the {len(pool)} images (split_seed {seed}).")
-    if "train" not in found:
-        raise DataError(f"{root} holds no train split, only {' and '.join(found)}")
     shared = _photos_in_several_splits(found)
     if shared:
         notes.append(f"Photos with crops in more than one of the given splits: {shared}. Scores on test may be a little too good.")

@@ -281,6 +281,10 @@ def test_lists_that_cannot_be_are_named(tmp_path):
     (root / "val.txt").write_text("\n")
     with pytest.raises(DataError, match=r"val\.txt is empty"):
         find_splits(root, "folder")
+    (root / "train.txt").unlink()
+    (root / "val.txt").unlink()
+    with pytest.raises(DataError, match="holds no train split, only test"):
+        find_splits(root, "folder")
 
 
 def test_a_photo_in_two_given_splits_is_noted(tmp_path):
