@@ -127,7 +127,7 @@ def notices(runs: Sequence[Run]) -> list[str]:
     if len({(fact["test_title"], str(fact["counts"]["test"])) for fact in facts}) > 1:
         titles = ", ".join(sorted({fact["test_title"] for fact in facts}))
         texts.append(f"These runs were not tested on the same images ({titles}): their figures cannot be compared.")
-    elif facts[0]["test_title"] != facts[0]["title"] and not facts[0]["drawn"]:
+    elif facts[0].get("test_is_part_of_official") and not facts[0]["drawn"]:
         texts.append(f"Test figures are those of the {facts[0]['test_title']}, not of the whole official test set.")
     return texts + sorted({note for fact in facts for note in fact["notes"]})
 

@@ -105,7 +105,7 @@ def show(text: str) -> None:
 def show_notices(facts: dict[str, Any]) -> None:
     """Say what a reader must know before looking at any image or figure of these data."""
     notices = ["The images are drawn by a program. They are not photos."] if facts["drawn"] else []
-    if facts["test_title"] != facts["title"] and not facts["drawn"]:
+    if facts.get("test_is_part_of_official") and not facts["drawn"]:
         notices.append(f"Test figures are those of the {facts['test_title']}, not of the whole official test set.")
     for notice in [*notices, *facts["notes"]]:
         show_notice(notice)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from crack_utils import evaluation, training
 from crack_utils.config import parse_parameters
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -90,3 +92,23 @@ def browser():
     driver = webdriver.Chrome(options=options, service=Service(chromedriver))
     yield driver
     driver.quit()
+
+
+class TinyNet(torch.nn.Module):
+    """A network of two layers with SegDecNet's two outputs, for tests of the loop around it."""
+
+    def __init__(self, params):
+        super().__init__()
+        self.seg = torch.nn.Conv2d(params.input_channels, 1, 3, padding=1)
+        self.decision_head = torch.nn.Linear(1, 1)
+
+    def forward(self, image):
+        seg_logits = self.seg(image)
+        return self.decision_head(seg_logits.detach().amax((2, 3))), seg_logits
+
+
+@pytest.fixture
+def tiny_network(monkeypatch):
+    """Train and evaluate :class:`TinyNet` in every architecture's place."""
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "build_model", lambda params, fresh=True: TinyNet(params))

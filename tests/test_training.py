@@ -3,12 +3,13 @@ import pytest
 import torch
 from conftest import small_params, write_dataset
 
-from crack_utils import training
+from crack_utils import evaluation, training
 from crack_utils.artifacts import Run
+from crack_utils.config import parse_parameters
 from crack_utils.data import Batch
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.model import SegDecNet
-from crack_utils.training import better, duration, hardest, train_run
+from crack_utils.training import better, build_optimizer, draw_by_use, duration, hard_set, hardest, learning_rate, mix_hard, train_run
 
 
 def weights(run):
@@ -190,3 +191,295 @@ def test_learning_lowers_the_loss():
 
 def test_durations_read_as_people_say_them():
     assert [duration(seconds) for seconds in (12.4, 240, 36000)] == ["12 s", "4 min", "10.0 h"]
+
+
+# --- the switches, by what they do
+
+
+@pytest.fixture
+def steps(tiny_network, monkeypatch):
+    """The batches of a training with a tiny network, each as (index, weights, pos_weights)."""
+    seen = []
+    real = training.train_step
+
+    def spy(model, optimizer, batch, weights, pos_weights=(None, None)):
+        seen.append((batch.index.tolist(), weights, pos_weights))
+        return real(model, optimizer, batch, weights, pos_weights)
+
+    monkeypatch.setattr(training, "train_step", spy)
+    monkeypatch.setattr(training, "measure_step", lambda *_: (0, 0))
+    return seen
+
+
+def tiny_run(root, **values):
+    return train_run(small_params(root, **{"hard_negative_mining": 0, "validate": False} | values), "tiny", overwrite=True)
+
+
+def test_without_sampling_and_mining_every_image_is_trained_on_once_an_epoch(home, small_data, steps):
+    tiny_run(small_data, epochs=2)
+    assert [sorted(i for index, *_ in steps[epoch * 5 : epoch * 5 + 5] for i in index) for epoch in (0, 1)] == [[0, 1, 2, 3, 4]] * 2
+    assert len(steps) == 10
+
+
+def test_frequency_of_use_sampling_draws_as_many_crack_free_images_as_cracked_ones(home, tmp_path, steps):
+    root = write_dataset(tmp_path / "d", train=3, negatives=6)
+    tiny_run(root, epochs=4, frequency_of_use_sampling=True)
+    epochs = [[index[0] for index, *_ in steps[i : i + 6]] for i in range(0, 24, 6)]
+    for drawn in epochs:
+        assert sorted(drawn)[:3] == [0, 1, 2]
+        assert len(set(drawn) & set(range(3, 9))) == 3
+    assert not set(epochs[0]) & set(epochs[1]) & set(range(3, 9))  # the unused come first
+    assert "4 epochs of 6 + 0 images" in Run("tiny").load_log()
+
+
+def test_little_used_negatives_are_drawn_first_and_the_first_draw_is_uniform():
+    has_crack = np.array([True] * 20 + [False] * 40)
+    rng = np.random.default_rng(0)
+    first = np.zeros(60)
+    for _ in range(2000):
+        drawn = draw_by_use(has_crack, np.zeros(60, int), rng)
+        assert len(drawn) == len(set(drawn)) == 40
+        first[drawn] += 1
+    assert (first[:20] == 2000).all()
+    assert abs(first[20:] / 2000 - 0.5).max() < 0.06
+    uses = np.zeros(60, int)
+    for _ in range(30):
+        uses += np.bincount(draw_by_use(has_crack, uses, rng), minlength=60)
+    assert uses[20:].min() >= 12  # 15 on average
+    assert uses[20:].max() <= 18
+
+
+def test_sampling_weights_are_those_of_the_formula():
+    uses = np.array([0, 0, 0, 1, 2, 4, 4, 3])
+    w = 1 - uses / 4
+    w = w - np.median(w) + 1
+    w = w ** (4 * np.log(8))
+    rng, has_crack = np.random.default_rng(1), np.array([True] + [False] * 8)
+    drawn = [draw_by_use(has_crack, np.append(9, uses), rng)[1] - 1 for _ in range(20000)]
+    np.testing.assert_allclose(np.bincount(drawn, minlength=8) / 20000, w / w.sum(), atol=0.012)
+
+
+def test_too_few_negatives_are_used_as_evenly_as_possible():
+    has_crack = np.array([True] * 7 + [False] * 3)
+    uses = np.zeros(10, int)
+    for _ in range(6):
+        drawn = draw_by_use(has_crack, uses, np.random.default_rng(0))
+        counts = np.bincount(drawn, minlength=10)
+        assert counts[:7].tolist() == [1] * 7
+        assert sorted(counts[7:]) == [2, 2, 3]
+        uses += counts
+    assert draw_by_use(np.array([True, True]), np.zeros(2, int), np.random.default_rng(0)).tolist() == [0, 1]
+
+
+def test_the_hard_set_is_the_first_cut_that_holds_enough():
+    difficulty = np.r_[np.zeros(16), [1.0, 1.0, 1.0, 5.0]]
+    deviation, mean = difficulty.std(), difficulty.mean()
+    assert (mean + 2 * deviation < 5) and (mean + 0.5 * deviation < 1 < mean + deviation)
+    assert hard_set(difficulty, 0.04).tolist() == [19]
+    assert hard_set(difficulty, 0.1).tolist() == [16, 17, 18, 19]  # 1 of 20 is not over 10 %
+    assert hard_set(difficulty, 0.5).tolist() == list(range(20))
+    assert hard_set(np.full(5, np.nan), 0.1).tolist() == []
+    assert hard_set(np.array([1.0, np.nan, 1.0]), 0.1).tolist() == [0, 2]
+
+
+def test_each_batch_holds_k_of_the_hard_set():
+    order, is_first = mix_hard(np.arange(7), np.array([7, 8, 9]), 2, 5, np.random.default_rng(0))
+    assert order[is_first].tolist() == list(range(7))
+    for batch in (order[:5], order[5:10], order[10:]):
+        assert set(batch[-2:]) <= {7, 8, 9}
+        assert len(set(batch[-2:])) == 2
+
+
+def test_mining_in_batches_starts_in_the_second_epoch_with_the_hardest_of_the_first(home, tmp_path, steps):
+    root = write_dataset(tmp_path / "d", train=6, negatives=4)
+    run = tiny_run(root, epochs=2, batch_size=4, hard_negative_mining="1 of 4, min 0.2")
+    sizes = [len(index) for index, *_ in steps]
+    assert sizes == [4, 4, 2, 4, 4, 4, 2]
+    assert sorted(i for index, *_ in steps[:3] for i in index) == list(range(10))
+    assert sorted(i for index, *_ in steps[3:] for i in index[:-1]) == list(range(10))
+    assert "2 epochs of 10 + 4 images" in run.load_log()
+
+
+def test_mining_by_share_repeats_the_hardest_by_the_difficulty_asked_for(home, small_data, steps, monkeypatch):
+    losses = torch.tensor([0.5, 0.1, 0.2, 0.3, 0.4])
+    errors = torch.tensor([0.0, 99.0, 0.0, 0.0, 0.0])
+    real = training.train_step
+
+    def graded(model, optimizer, batch, *more):
+        real(model, optimizer, batch, *more)
+        return losses[batch.index], losses[batch.index], errors[batch.index]
+
+    monkeypatch.setattr(training, "train_step", graded)
+    for difficulty, hard in (("loss", 0), ("loss_errors", 1)):
+        steps.clear()
+        tiny_run(small_data, epochs=1, hard_negative_mining=0.2, hard_negative_difficulty=difficulty)
+        assert steps[5][0] == [hard]
+
+
+def test_errors_count_false_alarms_twice_and_no_padding():
+    class Fixed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.logits = torch.nn.Parameter(torch.tensor([[[[1.0, 1.0, -1.0, -1.0, 1.0, -1.0]]]]))
+
+        def forward(self, image):
+            return self.logits[..., :1, 0, 0], self.logits
+
+    model = Fixed()
+    mask = torch.tensor([[[[1.0, 0.0, 1.0, 0.0, 0.0, 1.0]]]])  # hit, false alarm, miss, right, then padding
+    valid = torch.tensor([[[[1.0, 1.0, 1.0, 1.0, 0.0, 0.0]]]])
+    batch = Batch(torch.zeros(1, 3, 1, 6), mask, valid, torch.ones_like(mask), torch.ones(1, 1), torch.tensor([0]))
+    errors = training.train_step(model, torch.optim.SGD(model.parameters(), 0.0), batch, (1.0, 0.0))[2]
+    assert errors.tolist() == [2 * 1 + 1]
+
+
+@pytest.mark.parametrize("form", [0.5, "1 of 2, min 0.1"])
+def test_a_stopped_training_with_sampling_and_mining_goes_on_the_same(home, tmp_path, steps, monkeypatch, form):
+    root = write_dataset(tmp_path / "d", train=3, negatives=6)
+    params = small_params(
+        root,
+        epochs=4,
+        batch_size=2,
+        frequency_of_use_sampling=True,
+        hard_negative_mining=form,
+        validation_n_epochs=1,
+        momentum=0.9,
+        optimizer="sgd",
+    )
+    train_run(params, "whole")
+    real = training.Training._train_epoch
+    monkeypatch.setattr(
+        training.Training, "_train_epoch", lambda self, epoch: real(self, epoch) if epoch < 2 else (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train_run(params, "stopped")
+    monkeypatch.setattr(training.Training, "_train_epoch", real)
+    train_run(params, "stopped")
+    assert Run("stopped").path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
+
+
+def tiny_weights(run):
+    from safetensors.torch import load_file
+
+    return load_file(run.path("model.safetensors"))
+
+
+def test_without_the_decision_loss_the_decision_stays_as_it_was(home, small_data, steps):
+    torch.manual_seed(0)
+    before = training.build_model(small_params(small_data)).state_dict()
+    for trained in (True, False):
+        after = tiny_weights(tiny_run(small_data, decision_loss=trained))
+        assert torch.equal(after["decision_head.weight"], before["decision_head.weight"]) is not trained
+        assert not torch.equal(after["seg.weight"], before["seg.weight"])
+    assert steps[-1][1] == (1.0, 0.0)
+    assert "The decision was not trained" in Run("tiny").load_log()
+
+
+def test_balancing_off_keeps_the_weights_of_both_losses(home, small_data, steps):
+    tiny_run(small_data, epochs=2, dynamically_balanced_loss=False, delta_cls_loss=0.3)
+    assert {weights for _, weights, _ in steps} == {(1.0, 0.3)}
+    steps.clear()
+    tiny_run(small_data, epochs=2, delta_cls_loss=0.3)
+    assert {weights for _, weights, _ in steps} == {(1.0, 0.0), (0.5, 0.15)}
+
+
+def test_positive_weights_are_the_ratios_of_train(home, small_data, steps):
+    tiny_run(small_data, epochs=1)
+    assert steps[0][2] == (None, None)
+    tiny_run(small_data, epochs=1, positive_weights=True)
+    data = training.RunData(small_params(small_data), home)
+    masks = [crop.mask for crop in data.split("train").crops]
+    crack, pixels = sum(mask.sum() for mask in masks), sum(mask.size for mask in masks)
+    segmentation, decision = steps[-1][2]
+    assert segmentation.item() == pytest.approx((pixels - crack) / crack)
+    assert decision.item() == pytest.approx(1 / 4)
+    tiny_run(small_data, epochs=1, positive_weights=True, use_negatives=False)
+    assert steps[-1][2][1] is None
+    assert "the decision's positive weight stays 1" in Run("tiny").load_log()
+
+
+def test_the_schedules_are_those_of_the_library():
+    for scheduler, theirs in (
+        ("step 5 0.95", lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 5, 0.95)),
+        ("cosine", lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 25)),
+    ):
+        params = parse_parameters({"scheduler": scheduler, "epochs": 25, "learning_rate": 0.1})
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        schedule = theirs(optimizer)
+        for epoch in range(25):
+            assert learning_rate(params, epoch) == pytest.approx(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+    constant = parse_parameters({"learning_rate": 0.1})
+    assert {learning_rate(constant, epoch) for epoch in range(100)} == {0.1}
+
+
+def test_the_warm_up_rises_to_where_the_schedule_begins(home, small_data, steps):
+    run = tiny_run(small_data, epochs=6, warmup_epochs=3, scheduler="cosine", learning_rate=0.4)
+    rates = run.load_history()["learning_rate"].tolist()
+    assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.3, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ({"optimizer": "sgd", "momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0}),
+        ({"optimizer": "sgd"}, torch.optim.SGD, {"momentum": 0}),
+        ({"optimizer": "adam"}, torch.optim.Adam, {"weight_decay": 0}),
+        ({"optimizer": "adamw"}, torch.optim.AdamW, {"weight_decay": 0.01}),
+        ({"optimizer": "adamw", "weight_decay": 0.1}, torch.optim.AdamW, {"weight_decay": 0.1}),
+    ],
+)
+def test_each_optimizer_is_the_librarys(values, kind, expected):
+    optimizer = build_optimizer(torch.nn.Linear(1, 1), parse_parameters({**values, "learning_rate": 0.5}))
+    assert type(optimizer) is kind
+    assert {name: optimizer.param_groups[0][name] for name in expected} == expected
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_both_asks_for_the_best_so_far_of_each(home, small_data, steps, monkeypatch):
+    """Epoch 2 has the better F1, 3 the better decision, 4 reaches both, 5 only one."""
+    f1, ap = iter([0.1, 0.5, 0.3, 0.5, 0.6]), iter([0.5, 0.2, 0.9, 0.9, 0.1])
+    monkeypatch.setattr(training.metrics, "average_precision", lambda *_: next(ap))
+    monkeypatch.setattr(evaluation.Judgement, "segmentation", lambda *_: {"precision": 0, "recall": 0, "f1": next(f1)})
+    run = tiny_run(small_data, epochs=5, validate=True, validation_n_epochs=1, best_model_type="both")
+    assert "Chosen by val (epoch 4)" in run.load_log()
+
+
+def test_without_the_best_model_the_last_weights_count_with_the_last_validations_thresholds(home, small_data, steps, monkeypatch):
+    monkeypatch.setattr(training, "better", lambda row, *_: row["epoch"] == 1)
+    best = tiny_weights(tiny_run(small_data, epochs=3, validate=True, validation_n_epochs=1, learning_rate=0.05))
+    run = tiny_run(small_data, epochs=3, validate=True, validation_n_epochs=1, learning_rate=0.05, use_best_model=False)
+    last = tiny_weights(run)
+    assert not torch.equal(best["seg.weight"], last["seg.weight"])
+    results, validated = evaluation.evaluate_run(run), run.load_history().iloc[-1]
+    assert results["segmentation_2px"]["threshold"] == pytest.approx(validated["val_seg_threshold"])
+    assert results["val"]["segmentation_2px"]["f1"] == pytest.approx(validated["val_f1"])
+
+
+def test_without_validation_val_is_not_read_until_the_end_and_then_chooses_the_thresholds(home, small_data, steps, monkeypatch):
+    read = []
+    real = evaluation.predict
+    spy = lambda model, dataset, *more: read.append(len(dataset)) or real(model, dataset, *more)  # noqa: E731
+    monkeypatch.setattr(training, "predict", spy)
+    monkeypatch.setattr(evaluation, "predict", spy)
+    run = tiny_run(small_data, epochs=3, validate=False, validation_n_epochs=1)
+    assert read == []
+    results = evaluation.evaluate_run(run)
+    assert read == [2, 2]  # val, then test
+    assert results["segmentation_2px"]["threshold"] == evaluation.sweep_stored(run, "val")["f1"].idxmax()
+
+
+def test_validation_on_test_chooses_there_and_says_so(home, tmp_path, steps):
+    root = write_dataset(tmp_path / "d", val=2, test=3)
+    run = tiny_run(root, epochs=2, validate=True, validation_n_epochs=1, validate_on_test=True)
+    results = evaluation.evaluate_run(run)
+    sweep = evaluation.sweep_stored(run)
+    assert results["segmentation_2px"]["threshold"] == sweep["f1"].idxmax()
+    assert results["segmentation_2px"]["f1"] == pytest.approx(sweep["f1"].max())
+    assert results["segmentation_2px"]["f1"] == pytest.approx(run.load_history()["val_f1"].max())
+    assert not run.path("predictions/val.npz").exists()
+    log = run.load_log()
+    assert "Validation on test (epoch 1)" in log
+    assert "Chosen by test" in log
+    assert any("were chosen on test" in note for note in run.load_facts()["notes"])
