@@ -14,8 +14,9 @@ from torch import nn
 from crack_utils import metrics
 from crack_utils.artifacts import PredictionWriter, Run, load_predictions, sample_folder, write_predictions
 from crack_utils.config import RunParameters
-from crack_utils.data import Crop, CropDataset, RunData, batches, unfit
+from crack_utils.data import CropDataset, RunData, batches, unfit
 from crack_utils.errors import ParameterError, UserError
+from crack_utils.layouts import Crop
 from crack_utils.model import FAMILY
 
 

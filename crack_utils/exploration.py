@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crack_utils.data import SPLITS, RunData
+from crack_utils.data import RunData
+from crack_utils.layouts import SPLITS
 
 
 def sizes_table(data: RunData) -> pd.DataFrame:

@@ -33,7 +33,7 @@ def test_the_decisions_gradient_reaches_a_baseline_only_without_the_adjustment(a
 
 
 def test_an_encoder_that_does_not_exist_is_refused_with_the_nearest():
-    with pytest.raises(ParameterError, match="encoder: no 'resnet35'; near are .*resnet34"):
+    with pytest.raises(ParameterError, match=r"encoder: no 'resnet35'; near are .*resnet34"):
         Baseline("unet", "resnet35")
 
 

@@ -16,8 +16,8 @@ from test_metrics import naive_counts
 
 from crack_utils import metrics
 from crack_utils.artifacts import Run, load_predictions
-from crack_utils.data import find_pairs
 from crack_utils.errors import NotebookFailed
+from crack_utils.layouts import find_pairs
 from crack_utils.reporting import runner, tables
 from crack_utils.sample import ensure_sample
 

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from crack_utils import sample
-from crack_utils.data import SPLITS, Pair, find_negatives, find_pairs
 from crack_utils.errors import DataError
+from crack_utils.layouts import SPLITS, Pair, find_negatives, find_pairs
 
 
 @pytest.fixture(scope="module")
