@@ -106,6 +106,8 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     if "train" not in found and "all" not in found:
         raise DataError(f"{root} holds no train split, only {' and '.join(found)}; add a folder or list of training images")
     drawn = [split for split in DRAWN_SHARES if split not in found]
+    if drawn and dataset in ("sample", "crack500"):  # whose splits are fixed: a missing one is a mistake
+        raise DataError(f"{root} holds neither {drawn[0]}crop/ nor {drawn[0]}/; expected one of CRACK500's layouts (see README.md)")
     if drawn:
         pool = found.pop("all") if "all" in found else found["train"]
         found |= draw_splits(pool, drawn, seed)

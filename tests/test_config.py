@@ -52,17 +52,22 @@ def test_every_parameter_has_help_that_papermill_can_show():
         ({"input_height": 361, "input_width": 640}, "input_height: must be divisible by 8; try 360 or 368, got 361"),
         ({"input_height": 64, "input_width": 64}, "input 64 x 64 is too small.*try 128 x 64"),
         ({"dataset": "crack500"}, "needs data_root"),
-        ({"dataset": "crack501"}, "dataset: should be 'sample' or 'crack500', got 'crack501'"),
+        ({"dataset": "crack501"}, "dataset: should be 'sample', 'crack500', .* or 'folder', got 'crack501'"),
         ({"device": "gpu"}, "device: should be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
-        ({"frequency_of_use_sampling": True}, "frequency_of_use_sampling: is not built yet"),
-        ({"weighted_segmentation_loss": True}, "weighted_segmentation_loss: is not built yet"),
-        ({"validate_on_test": True}, "validate_on_test: is not built yet"),
+        ({"architecture": "segdecnet+"}, "architecture: should be 'segdecnet', .* or 'segformer'"),
+        ({"encoder": "resnet18"}, "encoder and pretrained are for unet and segformer"),
+        ({"scheduler": "linear"}, "scheduler: should be cosine, or 'step N FACTOR' such as 'step 5 0.95', got 'linear'"),
+        ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs 3 must be below epochs 3"),
+        ({"augmentation_parts": "flip"}, "augmentation_parts: should be some of horizontal_flip, .*, got 'flip'"),
+        ({"momentum": 1}, "momentum: should be less than 1"),
         ({"seed": 10**30}, "seed: should be less than or equal to"),
         ({"data_root": ["a"], "dataset": "crack500"}, "data_root: "),
         ({"device": "cuda:99999999999999"}, "device: should be"),
-        ({"optimizer": "SGD"}, "optimizer: is not built yet, only adam works, got 'SGD'"),
-        ({"optimizer": "lion"}, "optimizer: should be 'adam', got 'lion'"),
-        ({"hard_negative_mining": "5 of 10"}, "hard_negative_mining: the form 'k of b' is not built yet"),
+        ({"optimizer": "lion"}, "optimizer: should be 'adam', 'adamw' or 'sgd', got 'lion'"),
+        ({"hard_negative_mining": 1.5}, "hard_negative_mining: should be a share from 0 to 1"),
+        ({"hard_negative_mining": "most"}, "hard_negative_mining: should be a share such as 0.2, or 'k of b' such as '5 of 10, min 0.1'"),
+        ({"hard_negative_mining": "5 of 10"}, "hard_negative_mining '5 of 10' needs k below b, and b as batch_size 1"),
+        ({"hard_negative_mining": "4 of 4", "batch_size": 4}, "needs k below b"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_name_and_the_fix(values, message):
@@ -101,6 +106,17 @@ def test_relative_folders_count_from_the_base(tmp_path):
 
 def test_the_optimizer_may_be_spelt_as_in_the_write_up():
     assert parse_parameters({"optimizer": "Adam"}) == parse_parameters({})
+
+
+def test_hard_negative_mining_is_a_share_or_hard_batches():
+    assert parse_parameters({"hard_negative_mining": "0.3"}).hard_negative_mining == 0.3
+    assert parse_parameters({}).hard_batches is None
+    assert parse_parameters({"hard_negative_mining": "5 of 10, min 0.2", "batch_size": 10}).hard_batches == (5, 10, 0.2)
+    assert parse_parameters({"hard_negative_mining": "1 of 2", "batch_size": 2}).hard_batches == (1, 2, 0.1)
+
+
+def test_parts_of_the_augmentation_are_words():
+    assert parse_parameters({"augmentation_parts": "rotation, color_jitter"}).augmentation_parts == "rotation color_jitter"
 
 
 def test_yaml_that_is_no_configuration_is_refused(tmp_path):

@@ -9,8 +9,9 @@ import pytest
 from conftest import REPOSITORY, small_params, write_dataset
 from PIL import Image
 
-from crack_utils.__main__ import configuration, main
+from crack_utils.__main__ import main
 from crack_utils.artifacts import Run
+from crack_utils.sweep import pick_member, read_members
 
 
 def command(home, *words):
@@ -32,6 +33,11 @@ def write_yaml(home, name, text):
     return path
 
 
+def configuration(path, overrides=None):
+    member = pick_member(path, overrides)
+    return member.run.name, member.params
+
+
 def test_a_runs_name_is_its_files_path_under_runs(home, tmp_path):
     assert configuration(write_yaml(home, "sample", ""))[0] == "sample"
     assert configuration(write_yaml(home, "record/run6_6", ""))[0] == "record/run6_6"
@@ -51,14 +57,15 @@ def test_overrides_win_and_folders_count_from_where_they_are_written(home, tmp_p
 
 def test_every_tracked_configuration_is_valid():
     paths = sorted((REPOSITORY / "runs").rglob("*.yaml"))
-    names = [configuration(path)[0] for path in paths]
-    assert {"sample", "record/run6_6"} <= set(names)
+    names = [member.run.name for path in paths for member in read_members(path)]
+    assert {"sample", "own", "record/run6_6", "record/seeds1/seed101"} <= set(names)
+    assert len(set(names)) == len(names)
 
 
 def test_the_write_ups_run_is_the_defaults_on_crack500():
     name, params = configuration(REPOSITORY / "runs" / "record" / "run6_6.yaml")
     assert name == "record/run6_6"
-    assert set(params.given()) == {"dataset", "data_root"}
+    assert set(params.given()) == {"dataset", "data_root", "record_run", "train_negatives"}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +76,7 @@ def test_the_write_ups_run_is_the_defaults_on_crack500():
         (["data_root", "nowhere"], "nowhere is not a folder"),
         (["input_height", "361"], "error: input_height: must be divisible by 8; try 360 or 368"),
         (["run_name", "../up"], "error: run_name '../up'"),
+        (["record_run", "run66"], "error: record_run: no published run is called 'run66'; try run6_6"),
     ],
 )
 def test_wrong_words_give_one_message(home, capsys, overrides, message):
@@ -140,7 +148,7 @@ def test_train_and_evaluate_without_jupyter(home, tmp_path):
 def test_the_command_explains_itself(home):
     done = command(home, "--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("run", "train", "evaluate", "render"))
+    assert all(name in done.stdout for name in ("run", "train", "sweep", "evaluate", "render", "compare"))
     done = command(home, "run", "runs/nothing.yaml")
     assert done.returncode == 1
     assert done.stderr.startswith("error: no configuration runs/nothing.yaml")

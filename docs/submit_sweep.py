@@ -1,0 +1,48 @@
+"""Submit the unfinished members of a sweep to a cluster through submitit (extra ``cluster``), one job each.
+
+    python docs/submit_sweep.py runs/networks.yaml --partition gpu --hours 24     # Slurm
+    python docs/submit_sweep.py runs/networks.yaml --cluster local                # try it on this machine
+
+A job runs what ``python -m crack_utils sweep`` would: ``run FILE --member NAME``. Submitted again, finished members are left out and
+stopped ones go on. When all are done: ``python -m crack_utils compare networks --name networks``.
+"""
+
+import argparse
+import sys
+
+import submitit
+
+from crack_utils import artifacts
+from crack_utils.errors import UserError
+from crack_utils.sweep import is_finished, member_command, read_members
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configuration")
+    parser.add_argument("--cluster", default=None, help="slurm or local; default: what submitit finds")
+    parser.add_argument("--partition", default=None, help="Slurm's partition")
+    parser.add_argument("--hours", type=float, default=24, help="time limit of a member")
+    parser.add_argument("--no-pages", action="store_false", dest="pages", help="train and evaluate only")
+    options = parser.parse_args()
+    try:
+        members = [member for member in read_members(options.configuration) if not is_finished(member, options.pages)]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    executor = submitit.AutoExecutor(artifacts.home() / "runs" / "submitted", cluster=options.cluster)
+    executor.update_parameters(timeout_min=int(60 * options.hours), cpus_per_task=4, gpus_per_node=1 if options.cluster != "local" else 0)
+    if options.partition:
+        executor.update_parameters(slurm_partition=options.partition)
+    command = member_command(options.configuration, [], options.pages)
+    jobs = {member.run.name: executor.submit(submitit.helpers.CommandFunction(command(member), verbose=False)) for member in members}
+    failed = 0
+    for name, job in jobs.items():
+        error = job.exception()  # waits
+        failed += error is not None
+        print(f"{name}: {'finished' if error is None else f'failed, see {job.paths.stderr}'}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+"""What a sweep's file holds; members as processes of their own; and the whole way, one member killed on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import REPOSITORY, write_dataset
+
+from crack_utils.artifacts import Run
+from crack_utils.errors import ParameterError
+from crack_utils.sweep import member_command, pick_member, progress_table, read_members, run_members, slots
+
+
+def write(home, text, name="trial"):
+    path = home / "runs" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+# --- files
+
+
+def test_a_grid_has_every_combination_with_every_seed(home):
+    members = read_members(
+        write(home, "epochs: 3\nsweep:\n  grid: {learning_rate: [0.1, 1e-3], augmentation: [true, false]}\n  seeds: [7, 8]\n")
+    )
+    assert len(members) == 8
+    assert members[0].run.name == "trial/learning_rate-0.1_augmentation-True_seed7"
+    assert {(m.params.learning_rate, m.params.augmentation, m.params.seed) for m in members} == {
+        (rate, augmentation, seed) for rate in (0.1, 0.001) for augmentation in (True, False) for seed in (7, 8)
+    }
+    assert {m.params.epochs for m in members} == {3}
+
+
+def test_named_members_keep_their_names_and_overrides_win(home):
+    path = write(home, "epochs: 3\nsweep:\n  members: {fast: {learning_rate: 0.1}, plain: }\n")
+    assert [(m.label, m.params.learning_rate, m.params.epochs) for m in read_members(path, [["epochs", "5"]])] == [
+        ("fast", 0.1, 5),
+        ("plain", 0.001, 5),
+    ]
+    assert pick_member(path, [["run_name", "other"]], "fast").run.name == "other/fast"
+
+
+def test_a_file_without_a_sweep_is_one_run(home):
+    (member,) = read_members(write(home, "epochs: 3"))
+    assert (member.label, member.run.name) == ("", "trial")
+    with pytest.raises(ParameterError, match="unknown member x"):
+        pick_member(write(home, "epochs: 3"), None, "x")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("[1]", r"sweep in .*trial\.yaml: should hold grid, members or seeds"),
+        ("{grid: {epochs: 3}}", "grid should hold 'parameter: "),
+        ("{grids: {epochs: [3]}}", r"unknown key of sweep in .* grids; did you mean grid\?"),
+        ("{grid: {epochs: [3]}, members: {a: {}}}", "give grid or members, not both"),
+        ("{members: [a]}", "members should hold"),
+        ("{seeds: 3}", r"seeds should be a list such as \[101, 102\], got 3"),
+        ("{seeds: [3, 3]}", "two members are called alike"),
+        ("{grid: {epoch: [3]}}", r"member epoch-3: unknown parameter epoch; did you mean epochs\?"),
+        ("{grid: {epochs: [3, ten]}}", "member epochs-ten: epochs: should be a valid integer"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_in_words(home, sweep, message):
+    with pytest.raises(ParameterError, match=message):
+        read_members(write(home, f"sweep: {sweep}\n"))
+
+
+def test_a_sweep_given_to_run_names_its_members(home):
+    with pytest.raises(ParameterError, match="is a sweep of 2 runs: use the command sweep, or --member with one of seed1, seed2"):
+        pick_member(write(home, "sweep: {seeds: [1, 2]}\n"))
+
+
+# --- members side by side
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+@pytest.fixture
+def members(home):
+    return read_members(write(home, "dataset: crack500\ndata_root: x\nsweep: {seeds: [1, 2, 3, 4]}\n"))
+
+
+def test_a_member_that_fails_or_is_killed_takes_no_other_with_it(members):
+    codes = {
+        "seed1": "print('error: no such thing'); raise SystemExit(1)",
+        "seed2": "import os; os.kill(os.getpid(), 9)",
+        "seed3": "print('well')",
+        "seed4": "raise SystemExit(3)",
+    }
+    states = run_members(members, lambda member: python(codes[member.label]), slots(2), False, lambda _: None)
+    assert states == {
+        "seed1": "failed: no such thing",
+        "seed2": "failed: killed by signal 9",
+        "seed3": "finished",
+        "seed4": "failed: exit status 3",
+    }
+    assert members[2].run.path("output.log").read_text() == "well\n"
+
+
+def test_as_many_run_at_once_as_there_are_places(members, tmp_path):
+    """Each of two members at a time waits for a second one to have begun: alone it would give up."""
+    code = (
+        "import os, pathlib, sys, time\n"
+        f"here = pathlib.Path({str(tmp_path)!r})\n"
+        "(here / sys.argv[1]).touch()\n"
+        "begun = time.time()\n"
+        "while len(list(here.glob('seed*'))) < 2 and time.time() < begun + 20: time.sleep(0.02)\n"
+        "print(len(list(here.glob('seed*'))), os.environ['OMP_NUM_THREADS'])\n"
+    )
+    running, most = set(), 0
+
+    def watch(states):
+        nonlocal most
+        running.clear()
+        running.update(label for label, state in states.items() if state == "running")
+        most = max(most, len(running))
+
+    states = run_members(members, lambda member: [*python(code), member.label], [{"OMP_NUM_THREADS": "1"}] * 2, False, watch)
+    assert set(states.values()) == {"finished"}
+    assert most == 2
+    for member in members:
+        begun, threads = member.run.path("output.log").read_text().split()
+        assert int(begun) >= 2
+        assert threads == "1"
+
+
+def test_stopping_stops_the_members_and_starts_no_more(members):
+    def interrupt():
+        time.sleep(1.5)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    code = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped')"
+    threading.Thread(target=interrupt).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_members(members, lambda _: python(code), slots(2), False, lambda _: None)
+    assert time.monotonic() - started < 30
+    assert [member.run.path("output.log").exists() for member in members] == [True, True, False, False]
+
+
+def test_gpus_get_one_member_each_and_cores_are_shared(monkeypatch):
+    from crack_utils import sweep
+
+    assert len(slots(3)) == 3
+    assert all(int(slot["OMP_NUM_THREADS"]) >= 1 for slot in slots())
+    monkeypatch.setattr(sweep.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert slots() == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(4)] == ["3", "5", "3", "5"]
+
+
+def test_a_member_is_run_by_a_command_of_its_own(home):
+    member = read_members(write(home, "sweep: {seeds: [1]}\n"))[0]
+    words = member_command("runs/trial.yaml", [["epochs", "2"]], pages=False)(member)
+    assert words[1:] == ["-m", "crack_utils", "run", "runs/trial.yaml", "--member", "seed1", "-p", "epochs", "2", "--no-pages"]
+
+
+# --- the whole way
+
+
+def command(home, *words, **more):
+    words = [sys.executable, *map(str, words)]
+    environment = {**os.environ, "CRACK_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(words, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+
+
+@pytest.mark.slow
+def test_a_sweep_survives_a_killed_member_resumes_and_compares(home, tmp_path):
+    root = write_dataset(tmp_path / "d", train=6)
+    path = write(
+        home,
+        f"dataset: crack500\ndata_root: {root}\nepochs: 4\nvalidation_n_epochs: 1\n"
+        "sweep:\n  grid: {architecture: [segdecnet, unet]}\n  seeds: [0, 1]\n",
+    )
+    victim = Run("trial/architecture-segdecnet_seed1")
+    sweep = command(home, "-m", "crack_utils", "sweep", path, "--no-pages", "--jobs", "2")
+    while not victim.path("checkpoint.pt").exists():
+        assert sweep.poll() is None, sweep.stdout.read()
+        time.sleep(0.05)
+    subprocess.run(["pkill", "-KILL", "-f", f"{path} --member architecture-segdecnet_seed1"], check=True)
+    said = sweep.communicate(timeout=600)[0]
+    assert sweep.returncode == 1
+    assert "architecture-segdecnet_seed1: failed: killed by signal 9" in said
+    assert "error: 1 of 4 runs failed; the same command tries them again" in said
+    before = {member.run.name: member.run.path("output.log").stat().st_mtime_ns for member in read_members(path)}
+
+    sweep = command(home, "-m", "crack_utils", "sweep", path, "--no-pages", "--jobs", "2")
+    said = sweep.communicate(timeout=600)[0]
+    assert sweep.returncode == 0, said
+    assert f"Going on with {victim.name} after epoch " in victim.load_log()
+    after = {member.run.name: member.run.path("output.log").stat().st_mtime_ns for member in read_members(path)}
+    assert [name for name in before if before[name] != after[name]] == [victim.name]
+    page = (home / "report" / "trial" / "index.html").read_text()
+    assert "4 runs of 2 combinations" in page
+    assert "CRACK500 test subset (2 images)" in page
+    table = progress_table(read_members(path), dict.fromkeys([member.label for member in read_members(path)], "finished"))
+    assert table["epoch"].tolist() == ["4/4"] * 4
+    assert table["test F1"].notna().all()
+
+
+@pytest.mark.slow
+def test_the_example_for_clusters_submits_each_member_through_an_engine(home, tmp_path):
+    """With the engine's local executor in the cluster's place."""
+    pytest.importorskip("submitit", reason="the extra 'cluster' is not installed")
+    root = write_dataset(tmp_path / "d")
+    path = write(
+        home,
+        f"dataset: crack500\ndata_root: {root}\nepochs: 1\nhard_negative_mining: 0\n"
+        "sweep:\n  members: {a: , b: {data_root: nowhere}}\n",
+    )
+    submitted = command(home, REPOSITORY / "docs" / "submit_sweep.py", path, "--cluster", "local", "--no-pages")
+    said = submitted.communicate(timeout=300)[0]
+    assert "trial/a: finished" in said, said
+    assert "trial/b: failed, see " in said
+    assert submitted.returncode == 1
+    assert Run("trial/a").is_evaluated
