@@ -69,12 +69,16 @@ def _row(run: Run, names: list[str]) -> dict[str, Any]:
     }
 
 
-def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row for each combination of differing parameters, best on val first: figures as mean ± standard deviation over its seeds."""
+def summary_table(frame: pd.DataFrame, page: str) -> pd.DataFrame:
+    """A row for each combination of differing parameters, best on val first: figures as mean ± standard deviation over its seeds.
+
+    A combination that was run once leads to that run's pages (see :func:`runs_table`).
+    """
     names = list(frame.columns[2 : frame.columns.get_loc("group")])
     rows = []
     for _, runs in by_group(frame).items():
-        row = {"": "best on val" if not rows else "", **{name: runs[name].iloc[0] for name in names}, "Runs": len(runs)}
+        count = len(runs) if len(runs) > 1 else _link(runs["run"].iloc[0], page)
+        row = {"": "best on val" if not rows else "", **{name: runs[name].iloc[0] for name in names}, "Runs": count}
         row |= {title: spread(runs[title]) for title in FIGURES}
         if frame["published F1"].notna().any():
             row["published F1"] = "not published" if runs["published F1"].isna().all() else f"{runs['published F1'].mean():.4f}"
@@ -90,22 +94,22 @@ def by_group(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def spread(values: pd.Series) -> str:
     """Mean, and standard deviation where there are several values."""
-    return f"{values.mean():.4f}" + (f" ± {values.std():.4f}" if len(values) > 1 else "")
+    return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
 
 
 def runs_table(frame: pd.DataFrame, page: str) -> pd.DataFrame:
     """A row a run, each with a link to its pages where it has any, from the page ``report/PAGE/index.html``."""
     order = frame.sort_values("val F1", ascending=False, kind="stable")
-    cells = {"Run": [_link(name, page) for name in order["run"]]}
-    cells |= {name: order[name].tolist() for name in order.columns[1 : order.columns.get_loc("group")]}
+    cells = {"Run": [_link(name, page) for name in order["run"]], "Seed": order["seed"].tolist()}
     cells |= {name: [f"{value:.4f}" for value in order[name]] for name in FIGURES}
-    cells["minutes"] = [f"{value:.1f}" for value in order["minutes"]]
+    cells["Minutes"] = [f"{value:.1f}" for value in order["minutes"]]
     return pd.DataFrame(cells, dtype=object)
 
 
 def _link(name: str, page: str) -> Link | str:
     target = artifacts.report_dir(name) / "index.html"
-    return Link(name, quote(os.path.relpath(target, artifacts.report_dir(page)))) if target.is_file() else name
+    text = name.removeprefix(f"{page}/")
+    return Link(text, quote(os.path.relpath(target, artifacts.report_dir(page)))) if target.is_file() else text
 
 
 def common_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -148,8 +152,8 @@ def words(frame: pd.DataFrame) -> str:
         deviation = (sum(((values - values.mean()) ** 2).sum() for values in several) / sum(len(values) - 1 for values in several)) ** 0.5
         says = "says nothing" if abs(gap) < 2 * deviation else "is more than seeds alone do"
         sentences.append(
-            f"Between seeds, F1 on test has a standard deviation of {deviation:.4f}. On test the second, {second['group'].iloc[0]}, lies "
-            f"{abs(gap):.4f} {'below' if gap >= 0 else 'above'}: this gap {says} (twice that deviation is {2 * deviation:.4f})."
+            f"Between seeds, F1 on test has a standard deviation of {deviation:.3f}. On test the second, {second['group'].iloc[0]}, lies "
+            f"{abs(gap):.3f} {'below' if gap >= 0 else 'above'}: this gap {says} (twice that deviation is {2 * deviation:.3f})."
         )
     else:
         sentences.append(

@@ -79,7 +79,15 @@ def plot_curves(groups: dict[str, Sequence[pd.DataFrame]], column: str, ylabel: 
             ax.plot(curve.index, curve, color=color, linewidth=0.6, alpha=0.5)
         mean = pd.concat(curves, axis=1).mean(axis=1)
         marker = "." if len(mean) <= 30 else None
-        ax.plot(mean.index, mean, style, color=color, linewidth=1.8, marker=marker, label=label if i < len(PALETTE) else None)
+        ax.plot(
+            mean.index,
+            mean,
+            style,
+            color=color,
+            linewidth=1.8,
+            marker=marker,
+            label=label if i < len(PALETTE) else "others" if i == len(PALETTE) else None,
+        )
     ax.figure.legend(loc="outside lower left", frameon=False, fontsize=8)
     return _by_epoch(ax, ylabel)
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -261,18 +261,14 @@ def printer(members: list[Member]) -> Callable[[dict[str, str]], None]:
     def show(states: dict[str, str]) -> None:
         nonlocal drawn
         if not sys.stdout.isatty():
-            for label, state in _changes(shown, states):
-                print(f"{label or members[0].run.name}: {state}", flush=True)
+            if not shown:
+                print(f"finished before: {sum(state == 'finished' for state in states.values())}", flush=True)
+            for label in [label for label, state in states.items() if shown and shown[label] != state]:
+                print(f"{label or members[0].run.name}: {states[label]}", flush=True)
+            shown.update(states)
             return
         table = progress_table(members, states).to_string(index=False, na_rep="", float_format="{:.4f}".format)
         print(f"\x1b[{drawn}A\x1b[J" * bool(drawn) + table, flush=True)
         drawn = table.count("\n") + 1
 
     return show
-
-
-def _changes(shown: dict[str, str], states: dict[str, str]) -> Iterator[tuple[str, str]]:
-    for label, state in states.items():
-        if state != "waiting" and shown.get(label) != state:
-            shown[label] = state
-            yield label, state

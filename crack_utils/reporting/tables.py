@@ -56,7 +56,7 @@ def _cell(value: Any) -> str:
 def to_html(frame: pd.DataFrame) -> str:
     """An HTML table. One of a single row is stacked on narrow screens, each cell behind its column's name."""
     names = [html.escape(str(name)) for name in frame.columns]
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    head = "".join(f'<th scope="col">{name.replace("_", "_<wbr>")}</th>' for name in names)
     rows = (zip(names, map(_cell, row), strict=True) for row in frame.itertuples(index=False))
     body = "".join("<tr>" + "".join(f'<td data-label="{name}">{cell}</td>' for name, cell in row) + "</tr>" for row in rows)
     kind = "results stacked" if len(frame) == 1 else "results"
