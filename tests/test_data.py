@@ -101,6 +101,48 @@ def test_augmentation_moves_image_and_mask_together_and_only_where_there_is_a_cr
     assert 40 <= moved <= 110
 
 
+@pytest.mark.parametrize(
+    ("part", "possible"),
+    [
+        ("horizontal_flip", lambda image: [image.flip(-1)]),
+        ("vertical_flip", lambda image: [image.flip(-2)]),
+        ("rotation", lambda image: [image.flip(-1).flip(-2)]),
+        ("", lambda image: []),
+    ],
+)
+def test_each_part_of_the_augmentation_does_its_own_and_no_other(tmp_path, part, possible):
+    write_pair(tmp_path / "a.png", tmp_path / "m.png")
+    dataset = CropDataset([read_crop(Pair(tmp_path / "a.png", tmp_path / "m.png"), 3)], (64, 128), parts=part.split())
+    plain = dataset[0]
+    seen = [0, 0]
+    for seed in range(60):
+        item = dataset[0, seed]
+        allowed = [plain["image"], *possible(plain["image"])]
+        which = next(i for i, image in enumerate(allowed) if torch.equal(item["image"], image))
+        assert torch.equal(item["mask"], [plain["mask"], *possible(plain["mask"])][which])
+        seen[which] += 1
+    assert (seen[1] > 5) is bool(part)  # a quarter of the time
+
+
+def test_colour_jitter_alone_moves_nothing(tmp_path):
+    write_pair(tmp_path / "a.png", tmp_path / "m.png")
+    dataset = CropDataset([read_crop(Pair(tmp_path / "a.png", tmp_path / "m.png"), 3)], (64, 128), parts=["color_jitter"])
+    items = [dataset[0, seed] for seed in range(30)]
+    assert all(torch.equal(item["mask"], items[0]["mask"]) for item in items)
+    assert not all(torch.equal(item["image"], items[0]["image"]) for item in items)
+
+
+def test_weights_follow_the_mask_that_is_trained_on(small_data):
+    plain = RunData(small_params(small_data), small_data).split("train")
+    assert (plain[0]["weight"] == 1).all()
+    weighted = RunData(small_params(small_data, weighted_segmentation_loss=True, w_max=4, w_power=1), small_data)
+    item = weighted.split("train")[0, 3]
+    assert (item["weight"][item["mask"] == 0] == 1).all()
+    assert item["weight"].max() == 4
+    assert item["weight"][item["mask"] == 1].min() == 2  # a line three pixels wide: 1 of 2 at its edge
+    assert (weighted.split("val")[0]["weight"] == 1).all()
+
+
 # --- a run's data
 
 

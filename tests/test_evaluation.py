@@ -5,6 +5,7 @@ from test_metrics import naive_counts, naive_decision
 
 from crack_utils import evaluation
 from crack_utils.artifacts import Run, load_predictions
+from crack_utils.config import parse_parameters
 from crack_utils.data import RunData
 from crack_utils.metrics import SEG_THRESHOLDS
 from crack_utils.training import train_run
@@ -144,3 +145,46 @@ def test_the_browser_shows_the_scores_of_the_chosen_threshold(evaluated):
     assert output is tool.out
     slider.value = 0.995
     assert tool.kwargs["threshold"] == 0.995
+
+
+# --- what happens behind the thresholds
+
+
+def split_of(*probs, decision_probs, crack=True):
+    """Predictions of 1 x 4 images whose first pixel is crack."""
+    mask = np.array([[crack, False, False, False]])
+    crop = type("Crop", (), {"mask": mask})
+    return [(crop, np.array([prob], np.float32), decision) for prob, decision in zip(probs, decision_probs, strict=True)]
+
+
+def test_blackening_empties_the_masks_of_images_decided_crack_free():
+    def judge(**values):
+        predictions = split_of([0.9, 0, 0, 0.9], [0.9, 0, 0, 0.9], decision_probs=[0.6, 0.4])
+        return evaluation.judge_test(iter(predictions), 0.5, 0.5, parse_parameters(values))
+
+    off, on = judge(), judge(blackening=True)
+    assert (off.tp[:, 0].tolist(), off.fp[:, 0].tolist(), off.fn[:, 0].tolist()) == ([1, 1], [1, 1], [0, 0])
+    assert (on.tp[:, 0].tolist(), on.fp[:, 0].tolist(), on.fn[:, 0].tolist()) == ([1, 0], [1, 0], [0, 1])
+    assert on.thresholds[:, 0].tolist() == [0.5, np.inf]
+
+
+def test_the_threshold_is_lowered_once_where_decided_cracked_but_empty():
+    def judge(**values):
+        probs = [[0.48, 0, 0, 0], [0.48, 0, 0, 0], [0.44, 0, 0, 0], [0.52, 0.48, 0, 0.48]]
+        predictions = split_of(*probs, decision_probs=[0.6, 0.4, 0.6, 0.6])
+        return evaluation.judge_test(iter(predictions), 0.5, 0.5, parse_parameters(values))
+
+    off, on = judge(), judge(lowered_threshold=True)
+    assert off.tp[:, 0].tolist() == [0, 0, 0, 1]
+    assert on.tp[:, 0].tolist() == [1, 0, 0, 1]  # not where decided crack-free, not below 0.9 of it, not where something was found
+    assert on.thresholds[:, 0].tolist() == [0.45, 0.5, 0.45, 0.5]
+
+
+def test_a_blackened_image_is_shown_empty(evaluated, monkeypatch):
+    frame = evaluated.load_per_image()
+    frame.loc[0, "threshold"] = np.inf
+    monkeypatch.setattr(Run, "load_per_image", lambda _: frame)
+    (worst, *_) = evaluation.load_examples(evaluated, "worst")
+    hit, miss, false_alarm = worst.errors
+    assert not hit.any() and not false_alarm.any()
+    assert (miss == worst.mask).all()

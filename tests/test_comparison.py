@@ -1,0 +1,116 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from conftest import REPOSITORY, small_params, write_dataset
+
+from crack_utils import artifacts, comparison, evaluation
+from crack_utils.artifacts import Run
+from crack_utils.errors import MissingRun
+from crack_utils.training import train_run
+
+
+@pytest.fixture
+def runs(home, tmp_path, tiny_network):
+    """Two learning rates with two seeds each."""
+    root = write_dataset(tmp_path / "d")
+    made = []
+    for rate in (0.001, 0.05):
+        for seed in (0, 1):
+            params = small_params(root, learning_rate=rate, seed=seed, hard_negative_mining=0)
+            made.append(train_run(params, f"trial/rate{rate}_seed{seed}"))
+            evaluation.evaluate_run(made[-1])
+    return made
+
+
+def test_runs_are_found_by_name_folder_and_pattern(runs):
+    assert [run.name for run in comparison.find_runs(["trial/rate0.05*"])] == ["trial/rate0.05_seed0", "trial/rate0.05_seed1"]
+    assert comparison.find_runs(["trial"]) == comparison.find_runs(["*"]) == sorted(runs, key=lambda run: run.name)
+    assert comparison.find_runs([runs[0].name]) == runs[:1]
+    with pytest.raises(MissingRun, match=r"no evaluated run is called other/\*; there are trial/rate"):
+        comparison.find_runs(["other/*"])
+
+
+def test_only_what_differs_is_shown_and_seeds_are_summed_up(runs):
+    assert comparison.differing(runs) == ["learning_rate"]
+    frame = comparison.load(runs)
+    table = comparison.summary_table(frame, "trial")
+    assert set(table["learning_rate"]) == {"0.001", "0.05"}
+    assert table["Runs"].tolist() == [2, 2]
+    expected = {}
+    for rate in ("0.001", "0.05"):
+        pair = [run.load_metrics() for run in runs if f"rate{rate}_" in run.name]
+        expected[rate] = {
+            "val F1": [results["val"]["segmentation_2px"]["f1"] for results in pair],
+            "test F1": [results["segmentation_2px"]["f1"] for results in pair],
+        }
+    for row in table.to_dict("records"):
+        for title, values in expected[row["learning_rate"]].items():
+            assert row[title] == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
+    best = max(expected, key=lambda rate: np.mean(expected[rate]["val F1"]))
+    assert table["learning_rate"][0] == best  # val says, whatever test has
+    assert table[""].tolist() == ["best on val", ""]
+    assert f"learning_rate {best}**" in comparison.words(frame)
+
+
+def test_a_gap_is_judged_by_what_seeds_do():
+    import pandas as pd
+
+    def frame(*f1):
+        groups = [group for group in "ab" for _ in range(len(f1) // 2)]
+        return pd.DataFrame({"run": [str(i) for i in range(len(f1))], "group": groups, "val F1": f1, "test F1": f1})
+
+    assert "this gap says nothing" in comparison.words(frame(0.70, 0.72, 0.69, 0.71))
+    assert "this gap is more than seeds alone do" in comparison.words(frame(0.70, 0.71, 0.50, 0.51))
+    assert "Each was run once" in comparison.words(frame(0.7, 0.5))
+    assert "differ in nothing but their seed: mean F1 0.700 ± 0.014" in comparison.words(frame(0.69, 0.71).assign(group="all"))
+
+
+def test_each_run_is_linked_where_it_has_pages(runs):
+    page = artifacts.report_dir(runs[0].name) / "index.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    table = comparison.runs_table(comparison.load(runs), "trial")
+    links = {cell.text: cell.href for cell in table["Run"] if not isinstance(cell, str)}
+    assert links == {"rate0.001_seed0": "rate0.001_seed0/index.html"}
+    elsewhere = comparison.runs_table(comparison.load(runs), "a/b")["Run"]
+    (link,) = [cell for cell in elsewhere if not isinstance(cell, str)]
+    assert (artifacts.report_dir("a/b") / link.href).resolve() == page.resolve()
+
+
+def test_what_runs_have_in_common_is_listed_without_folders(runs):
+    common = comparison.common_table(runs).set_index("Parameter")["Value"].to_dict()
+    assert common == {"dataset": "crack500", "epochs": 2, "hard_negative_mining": 0.0}
+
+
+def test_runs_on_other_images_and_with_warnings_are_announced(runs, tmp_path):
+    assert comparison.notices(runs) == [
+        "Test figures are those of the CRACK500 test subset (2 images), not of the whole official test set."
+    ]
+    other = train_run(small_params(write_dataset(tmp_path / "e", test=3), validate_on_test=True), "other")
+    evaluation.evaluate_run(other)
+    notices = comparison.notices([*runs, other])
+    assert "not tested on the same images (CRACK500 test subset (2 images), CRACK500 test subset (3 images))" in notices[0]
+    assert any("were chosen on test" in notice for notice in notices)
+
+
+@pytest.mark.slow
+def test_the_notebook_compares_in_papermills_words(runs, home, tmp_path):
+    bin = Path(sys.executable).parent
+    environment = {**os.environ, "CRACK_HOME": str(home), "PATH": f"{bin}{os.pathsep}{os.environ['PATH']}"}
+    words = ["papermill", "compare.ipynb", tmp_path / "out.ipynb", "-p", "runs", "trial/*"]
+    done = subprocess.run(words, cwd=REPOSITORY / "notebooks", env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    shown = json.dumps(nbformat.read(tmp_path / "out.ipynb", as_version=4))
+    assert "4 runs of 2 combinations" in shown
+    assert shown.count("image/png") >= 2
+    assert all(Run(run.name).name.removeprefix("trial/") in shown for run in runs)
+    words[-1] = "nothing/*"
+    done = subprocess.run(words, cwd=REPOSITORY / "notebooks", env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "MissingRun: no evaluated run is called nothing/*" in done.stderr
