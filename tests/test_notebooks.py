@@ -15,7 +15,7 @@ from crack_utils.artifacts import Run, load_predictions
 from crack_utils.config import PARAMETER_DEFAULTS, PARAMETER_HELP
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[!.]*.ipynb"))
-NAMES = ("explore", "train", "evaluate", "visualize", "report")
+NAMES = ("explore", "train", "evaluate", "visualize", "report", "compare")
 BIN = Path(sys.executable).parent
 
 
