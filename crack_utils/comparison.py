@@ -43,9 +43,20 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 
 def load(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row a run: name, seed, the parameters that differ, ``group`` (their values as a text), figures, minutes, published F1."""
+    """A row a run: name, seed, the parameters that differ, ``group`` (what runs of the same values are called), figures, minutes,
+    published F1."""
     names = differing(runs)
-    return pd.DataFrame([_row(run, names) for run in runs])
+    frame = pd.DataFrame([_row(run, names) for run in runs])
+    return frame.assign(group=frame["group"].map(_group_names(frame)))
+
+
+def _group_names(frame: pd.DataFrame) -> dict[str, str]:
+    """What each group is called: as its runs are, their common folder and seeds left out, where that tells the groups apart."""
+    folder = os.path.commonpath([os.path.dirname(name) for name in frame["run"]])
+    short = frame["run"].str.removeprefix(f"{folder}/").str.replace(r"_?seed\d+$", "", regex=True)
+    names = short.groupby(frame["group"], sort=False).unique()
+    is_telling = names.str.len().eq(1).all() and short[short != ""].nunique() == len(names)
+    return {group: name[0] if is_telling else group for group, name in names.items()}
 
 
 def _row(run: Run, names: list[str]) -> dict[str, Any]:
@@ -69,20 +80,22 @@ def _row(run: Run, names: list[str]) -> dict[str, Any]:
     }
 
 
-def summary_table(frame: pd.DataFrame, page: str) -> pd.DataFrame:
-    """A row for each combination of differing parameters, best on val first: figures as mean ± standard deviation over its seeds.
-
-    A combination that was run once leads to that run's pages (see :func:`runs_table`).
-    """
-    names = list(frame.columns[2 : frame.columns.get_loc("group")])
+def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each combination of differing parameters, best on val first: figures as mean ± standard deviation over its seeds."""
     rows = []
-    for _, runs in by_group(frame).items():
-        count = len(runs) if len(runs) > 1 else _link(runs["run"].iloc[0], page)
-        row = {"": "best on val" if not rows else "", **{name: runs[name].iloc[0] for name in names}, "Runs": count}
+    for group, runs in by_group(frame).items():
+        row = {"": "best on val" if not rows else "", "Combination": group, "Runs": len(runs)}
         row |= {title: spread(runs[title]) for title in FIGURES}
         if frame["published F1"].notna().any():
             row["published F1"] = "not published" if runs["published F1"].isna().all() else f"{runs['published F1'].mean():.4f}"
         rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def values_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """What each combination stands for: the parameters that differ, in the order of :func:`summary_table`."""
+    names = list(frame.columns[2 : frame.columns.get_loc("group")])
+    rows = [{"Combination": group} | {name: runs[name].iloc[0] for name in names} for group, runs in by_group(frame).items()]
     return pd.DataFrame(rows, dtype=object)
 
 

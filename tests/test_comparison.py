@@ -39,8 +39,9 @@ def test_runs_are_found_by_name_folder_and_pattern(runs):
 def test_only_what_differs_is_shown_and_seeds_are_summed_up(runs):
     assert comparison.differing(runs) == ["learning_rate"]
     frame = comparison.load(runs)
-    table = comparison.summary_table(frame, "trial")
-    assert set(table["learning_rate"]) == {"0.001", "0.05"}
+    table = comparison.summary_table(frame)
+    assert set(table["Combination"]) == {"rate0.001", "rate0.05"}
+    assert dict(comparison.values_table(frame).to_numpy()) == {"rate0.001": "0.001", "rate0.05": "0.05"}
     assert table["Runs"].tolist() == [2, 2]
     expected = {}
     for rate in ("0.001", "0.05"):
@@ -50,12 +51,12 @@ def test_only_what_differs_is_shown_and_seeds_are_summed_up(runs):
             "test F1": [results["segmentation_2px"]["f1"] for results in pair],
         }
     for row in table.to_dict("records"):
-        for title, values in expected[row["learning_rate"]].items():
+        for title, values in expected[row["Combination"].removeprefix("rate")].items():
             assert row[title] == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
     best = max(expected, key=lambda rate: np.mean(expected[rate]["val F1"]))
-    assert table["learning_rate"][0] == best  # val says, whatever test has
+    assert table["Combination"][0] == f"rate{best}"  # val says, whatever test has
     assert table[""].tolist() == ["best on val", ""]
-    assert f"learning_rate {best}**" in comparison.words(frame)
+    assert f"rate{best}**" in comparison.words(frame)
 
 
 def test_a_gap_is_judged_by_what_seeds_do():
