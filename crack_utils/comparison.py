@@ -84,7 +84,7 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each combination of differing parameters, best on val first: figures as mean ± standard deviation over its seeds."""
     rows = []
     for group, runs in by_group(frame).items():
-        row = {"": "best on val" if not rows else "", "Combination": group, "Runs": len(runs)}
+        row = {"Combination": group if rows else f"{group} (best on val)", "Runs": len(runs)}
         row |= {title: spread(runs[title]) for title in FIGURES}
         if frame["published F1"].notna().any():
             row["published F1"] = "not published" if runs["published F1"].isna().all() else f"{runs['published F1'].mean():.4f}"

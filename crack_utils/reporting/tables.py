@@ -49,14 +49,19 @@ class Link(NamedTuple):
 
 def _cell(value: Any) -> str:
     if isinstance(value, Link):
-        return f'<a href="{html.escape(value.href)}">{html.escape(value.text)}</a>'
-    return html.escape(plain(value))
+        return f'<a href="{html.escape(value.href)}">{_breakable(value.text)}</a>'
+    return _breakable(plain(value))
+
+
+def _breakable(text: str) -> str:
+    """HTML of a text whose long words may break behind an underscore."""
+    return html.escape(text).replace("_", "_<wbr>")
 
 
 def to_html(frame: pd.DataFrame) -> str:
     """An HTML table. One of a single row is stacked on narrow screens, each cell behind its column's name."""
     names = [html.escape(str(name)) for name in frame.columns]
-    head = "".join(f'<th scope="col">{name.replace("_", "_<wbr>")}</th>' for name in names)
+    head = "".join(f'<th scope="col">{_breakable(str(name))}</th>' for name in frame.columns)
     rows = (zip(names, map(_cell, row), strict=True) for row in frame.itertuples(index=False))
     body = "".join("<tr>" + "".join(f'<td data-label="{name}">{cell}</td>' for name, cell in row) + "</tr>" for row in rows)
     kind = "results stacked" if len(frame) == 1 else "results"
