@@ -211,7 +211,17 @@ def test_the_write_up_has_its_sections_in_order(sample_run):
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert Headings(page).found == [
         "Results of training on the drawn sample",
-        *("Dataset", "Run parameters", "Decision", "2 pixel distance", "Published and measured", "Losses", "Scores", "Output", "Test examples"),
+        *(
+            "Dataset",
+            "Run parameters",
+            "Decision",
+            "2 pixel distance",
+            "Published and measured",
+            "Losses",
+            "Scores",
+            "Output",
+            "Test examples",
+        ),
     ]
     assert "<title>Results of training on the drawn sample</title>" in page
     assert "Gradient-flow adjustment" in page
