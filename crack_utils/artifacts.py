@@ -1,7 +1,7 @@
 """A run's folder: the only place that knows its file names. Read and write, nothing else.
 
 ``runs/NAME/`` holds params.json, history.csv, train.log, model.safetensors (its presence says that training finished),
-checkpoint.pt and best.safetensors (only until then), predictions/{val,test}.npz, per_image.csv, examples/, metrics.json
+checkpoint.pt and best.safetensors (only until then), predictions/{val,test}.npz, per_image.csv, curves.csv, examples/, metrics.json
 (its presence says that evaluation finished) and the executed notebooks.
 """
 
@@ -199,8 +199,19 @@ class Run:
 
     def load_per_image(self) -> pd.DataFrame:
         with reading(self.path("per_image.csv")) as path:
-            scores = {"precision": "", "recall": "", "f1": ""}  # empty for crack-free images; an image may well be called NA
-            return pd.read_csv(path, dtype={"stem": str, "photo": str}, keep_default_na=False, na_values=scores)
+            # An image may well be called NA; empty is what has no value, such as the scores of a crack-free image.
+            frame = pd.read_csv(path, dtype={"stem": str, "photo": str}, keep_default_na=False, na_values={})
+            numbers = frame.columns.difference(["stem", "photo", "has_crack"])
+            return frame.assign(**{name: pd.to_numeric(frame[name].replace("", np.nan)) for name in numbers})
+
+    def save_curves(self, frame: pd.DataFrame) -> None:
+        """Write curves.csv: scores of val (of what chose the thresholds) and of test, by threshold."""
+        with written_whole(self.path("curves.csv")) as scratch:
+            frame.to_csv(scratch)
+
+    def load_curves(self) -> pd.DataFrame:
+        with reading(self.path("curves.csv")) as path:
+            return pd.read_csv(path, index_col="threshold")
 
     def save_photo(self, stem: str, image: np.ndarray) -> None:
         """Keep a test photo (H, W, C) uint8 to be shown beside its prediction."""
@@ -214,7 +225,7 @@ class Run:
     def forget_results(self) -> None:
         """Remove what a training and an evaluation left, before another one starts in the same folder."""
         names = ("params.json", "history.csv", "train.log", "model.safetensors", "checkpoint.pt", "best.safetensors")
-        for name in (*names, "predictions/val.npz", "predictions/test.npz", "per_image.csv", "metrics.json"):
+        for name in (*names, "predictions/val.npz", "predictions/test.npz", "per_image.csv", "curves.csv", "metrics.json"):
             self.path(name).unlink(missing_ok=True)
         shutil.rmtree(self.path("examples"), ignore_errors=True)
 

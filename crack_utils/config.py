@@ -45,6 +45,7 @@ class RunParameters:
     input_channels: Literal[1, 3] = parameter(3, "3 for colour, 1 for grey")
     images_per_split: int | None = parameter(None, "for trials: use only so many images of each split, drawn by photo", ge=2)
     split_seed: int = parameter(0, "draws trials, and splits where the data set has none; by photo", ge=0, le=2**32 - 1)
+    photo_disjoint: bool = parameter(False, "keep photos that are in several splits only in test, else in val")
     use_negatives: bool = parameter(True, "train on the crack-free images too")
     train_negatives: int | None = parameter(None, "use at most so many crack-free images for training, drawn by photo", ge=1)
     evaluate_negatives: bool | None = parameter(None, "add crack-free images to val and test; default: only for the sample")

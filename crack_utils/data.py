@@ -1,9 +1,9 @@
 """From a run's parameters to batches: fit crops to the network's input, augment, load."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ from crack_utils.layouts import (
     find_negatives,
     find_splits,
     in_photo_order,
+    keep_disjoint,
     limit_by_photo,
     read_crops,
     read_size,
 )
+from crack_utils.leaks import Leaks, find_leaks
 from crack_utils.losses import crack_weights
 from crack_utils.sample import ensure_sample, is_drawn
 
@@ -250,6 +252,8 @@ class RunData:
         if params.images_per_split:
             self.notes.append(f"A trial: at most {params.images_per_split} images of each split were used.")
         pairs = {split: self._select(split, found.pairs[split]) for split in SPLITS}
+        if params.photo_disjoint:
+            pairs = self._keep_disjoint(pairs)
         height, width = params.input_height, params.input_width
         own = own_size(pairs["train"]) if height is None or width is None else None
         self.input_size = height or own[0], width or own[1]
@@ -271,6 +275,13 @@ class RunData:
         if times > 1:
             raise DataError(f"{times} images of {split} are named {stem}; names must differ within a split")
         return pairs
+
+    def _keep_disjoint(self, pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+        """Each photo in one split alone, and a note of how many images left train and val for it."""
+        kept = keep_disjoint(pairs)
+        left = " and ".join(f"{len(pairs[split]) - len(kept[split])} of {split}" for split in ("train", "val"))
+        self.notes.append(f"Images left out because a later split has crops of their photo (photo_disjoint): {left}.")
+        return kept
 
     def split(self, name: str) -> CropDataset:
         """The crops of train, val or test."""
@@ -298,12 +309,19 @@ class RunData:
     def _learning_options(self) -> dict[str, Any]:
         """What changes the crops the network learns from, but not those it is judged by."""
         params = self.params
-        weigh = partial(crack_weights, w_max=params.w_max, power=params.w_power) if params.weighted_segmentation_loss else None
+        weigh = functools.partial(crack_weights, w_max=params.w_max, power=params.w_power) if params.weighted_segmentation_loss else None
         return {"dilate": params.dilate, "parts": params.augmentation_parts.split(), "weigh": weigh}
+
+    @functools.cached_property
+    def leaks(self) -> Leaks:
+        """What the splits share, which is noted too."""
+        leaks = find_leaks({name: self.split(name).crops for name in SPLITS})
+        self.notes += leaks.notes()
+        return leaks
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the run's pages say of the data: counts of positives and negatives, input size, names, notes."""
+        """What the run's pages say of the data: counts of positives and negatives, input size, names, leaks, notes."""
         splits = {name: self.split(name) for name in SPLITS}
         test_positives, test_is_drawn = splits["test"].positives, "test" in self.drawn_splits
         return {
@@ -314,6 +332,7 @@ class RunData:
             "test_title": test_set_title(self.params.dataset, test_positives, test_is_drawn),
             "test_is_part_of_official": not test_is_drawn and is_part_of_official(self.params.dataset, test_positives),
             "drawn": is_drawn(self.root),
+            "leaks": self.leaks.as_dict(),
             "notes": self.notes,
         }
 

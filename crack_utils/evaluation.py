@@ -11,13 +11,14 @@ import pandas as pd
 import torch
 from torch import nn
 
-from crack_utils import metrics
+from crack_utils import metrics, protocols
 from crack_utils.artifacts import PredictionWriter, Run, load_predictions, sample_folder, write_predictions
 from crack_utils.config import RunParameters
 from crack_utils.data import CropDataset, RunData, batches, unfit
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.layouts import Crop
 from crack_utils.model import FAMILY
+from crack_utils.protocols import Measured
 
 
 def resolve_device(name: str) -> torch.device:
@@ -81,22 +82,16 @@ class Judgement:
         """Precision, recall, F1 of the cracked images, each (positives, T)."""
         return metrics.precision_recall_f1(self.tp[self.has_crack], self.fp[self.has_crack], self.fn[self.has_crack])
 
-    def at_each(self, columns: np.ndarray) -> "Judgement":
-        """The judgement with image i taken at threshold number ``columns[i]`` (N,)."""
-        rows = np.arange(len(columns))
-        counts = [count[rows, columns][:, None] for count in (self.tp, self.fp, self.fn)]
-        return Judgement(self.thresholds[columns][:, None], *counts, self.has_crack, self.decision_probs)
+    @property
+    def curves(self) -> pd.DataFrame:
+        """Mean precision, recall and F1 of the cracked images, by threshold."""
+        scores = zip(("precision", "recall", "f1"), self.per_image, strict=True)
+        return pd.DataFrame({name: values.mean(axis=0) for name, values in scores}, index=pd.Index(self.thresholds, name="threshold"))
 
     def segmentation(self, at: int) -> dict[str, float]:
         """The record's segmentation figures at threshold number ``at``: means over the cracked images."""
         precision, recall, f1 = (float(values[:, at].mean()) for values in self.per_image)
         return {"precision": precision, "recall": recall, "f1": f1}
-
-    def false_alarms(self, at: int, pixels: np.ndarray) -> dict[str, float | int | None]:
-        """On the crack-free images: how many there are, how many show any predicted crack, and on what share of pixels."""
-        false = self.fp[~self.has_crack, at]
-        share = float((false / pixels[~self.has_crack]).mean()) if len(false) else None
-        return {"images": len(false), "images_with_false_alarm": int((false > 0).sum()), "false_alarm_pixel_share": share}
 
 
 def judge(predictions: Iterator[tuple[Any, np.ndarray, float]], thresholds: np.ndarray = metrics.SEG_THRESHOLDS) -> Judgement:
@@ -117,26 +112,21 @@ def choose_threshold(judgement: Judgement) -> int:
     return metrics.best_threshold(judgement.per_image[2])
 
 
-def judge_test(
-    predictions: Iterator[tuple[Any, np.ndarray, float]], threshold: float, decided_at: float, params: RunParameters
-) -> Judgement:
-    """Judge test at the chosen thresholds, (N, 1): each image at ``threshold``, but for those the run's parameters
+def applied_threshold(seg_prob: np.ndarray, decided: bool, threshold: float, params: RunParameters) -> float:
+    """The segmentation threshold of one test image: ``threshold``, but for those the run's parameters
 
-    - blacken (``blackening``): decided crack-free, nothing exceeds their threshold, infinity;
+    - blacken (``blackening``): decided crack-free, infinity, which nothing exceeds;
     - look at once more (``lowered_threshold``): decided cracked but empty at ``threshold``, 0.9 of it.
     """
-    test = judge(predictions, np.array([0.9 * threshold, threshold, np.inf]))
-    decided = test.decision_probs.astype(np.float64) >= decided_at
-    columns = np.ones(len(decided), int)
-    if params.blackening:
-        columns[~decided] = 2
-    if params.lowered_threshold:
-        columns[decided & (test.tp[:, 1] + test.fp[:, 1] == 0)] = 0
-    return test.at_each(columns)
+    if params.blackening and not decided:
+        return np.inf
+    if params.lowered_threshold and decided and not (seg_prob.astype(np.float64) > threshold).any():
+        return 0.9 * threshold
+    return threshold
 
 
 def evaluate_run(run: Run) -> dict[str, Any]:
-    """Evaluate a trained run: thresholds from val, figures on test; store predictions, per-image results and metrics.
+    """Evaluate a trained run: thresholds from val, figures on test; store predictions, per-image results, curves and metrics.
 
     A finished evaluation is returned as it is, so that test stays read once.
 
@@ -168,19 +158,25 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     threshold = float(val.thresholds[chosen])
     decision_threshold = metrics.best_decision_threshold(val.has_crack, val.decision_probs)
     with stored_predictions("test") as predictions:
-        test = judge_test(predictions, threshold, decision_threshold, params)
-    pixels = np.array([crop.mask.size for crop in data.split("test").crops])
+        test = measure_test(predictions, threshold, decision_threshold, params)
+    per_image = test.per_image
+    leaking = run.load_facts().get("leaks", {}).get("test_stems", [])
     results = {
-        "decision": metrics.decision_scores(test.has_crack, test.decision_probs, decision_threshold),
-        "segmentation_2px": {**test.segmentation(0), "threshold": threshold},
-        "crack_free": test.false_alarms(0, pixels),
+        "decision": metrics.decision_scores(per_image["has_crack"], per_image["decision_prob"], decision_threshold),
+        "segmentation_2px": {**protocols.headline(per_image, decision_threshold)["segmentation_2px"], "threshold": threshold},
+        "crack_free": protocols.false_alarms(per_image),
         "val": {
             "decision": metrics.decision_scores(val.has_crack, val.decision_probs, decision_threshold),
             "segmentation_2px": {**val.segmentation(chosen), "threshold": threshold},
         },
+        "decision_ranking": protocols.decision_ranking(per_image),
+        "protocols": protocols.protocol_figures(test),
+        "intervals": protocols.intervals(per_image, decision_threshold),
+        "without_leaks": protocols.without_leaks(per_image, leaking, decision_threshold),
+        "engineering": protocols.engineering(per_image),
     }
-    per_image = _per_image(data.split("test"), test)
     run.save_per_image(per_image)
+    run.save_curves(test.curves.add_prefix("test_").assign(**val.curves.add_prefix("val_")))
     crops = {crop.pair.stem: crop for crop in data.split("test").crops}
     for stem in pick_examples(per_image).stem.unique():
         run.save_photo(stem, crops[stem].image)
@@ -190,27 +186,25 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     return results
 
 
+def measure_test(
+    predictions: Iterator[tuple[Crop, np.ndarray, float]], threshold: float, decided_at: float, params: RunParameters
+) -> Measured:
+    """Measure test at the thresholds val chose, image by image."""
+    test = Measured(metrics.SEG_THRESHOLDS)
+    for crop, seg_prob, decision_prob in predictions:
+        if not np.isfinite(seg_prob).all():
+            raise UserError("the network's predictions are not numbers; train it again with a lower learning_rate")
+        decision_prob = float(np.float32(decision_prob))
+        about = {"stem": crop.pair.stem, "photo": crop.pair.photo, "decision_prob": decision_prob}
+        test.add(about, seg_prob, crop.mask, applied_threshold(seg_prob, decision_prob >= decided_at, threshold, params))
+    return test
+
+
 def _storing(predictions: Iterator[tuple[Crop, np.ndarray, float]], writer: PredictionWriter) -> Iterator[tuple[Crop, np.ndarray, float]]:
     """Hand predictions on, each stored first."""
     for crop, seg_prob, decision_prob in predictions:
         writer.add(crop.pair.stem, seg_prob, crop.mask, decision_prob)
         yield crop, seg_prob, decision_prob
-
-
-def _per_image(dataset: CropDataset, test: Judgement) -> pd.DataFrame:
-    """One row a test image, worst F1 first, crack-free images (which have no F1) last."""
-    frame = pd.DataFrame(
-        {
-            "stem": [crop.pair.stem for crop in dataset.crops],
-            "photo": [crop.pair.photo for crop in dataset.crops],
-            "has_crack": test.has_crack,
-            "decision_prob": test.decision_probs,
-            "threshold": test.thresholds[:, 0],
-        }
-    )
-    for name, values in zip(("precision", "recall", "f1"), test.per_image, strict=True):
-        frame.loc[test.has_crack, name] = values[:, 0]
-    return frame.sort_values("f1", kind="stable", na_position="last")
 
 
 def _describe(results: dict[str, Any], data: RunData, chosen_on: str, time_s: float) -> list[str]:
@@ -287,12 +281,3 @@ def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example
         for row in rows.itertuples()
         for i in [numbers[row.stem]]
     ]
-
-
-def sweep_stored(run: Run, split: str | None = None) -> pd.DataFrame:
-    """Mean precision, recall and F1 by threshold, from the stored predictions of a split; default: the one that chose thresholds."""
-    stored = load_predictions(run.folder, split or run.load_params().choosing_split)
-    tp, fp, fn = metrics.tolerance_counts(stored.seg_probs, stored.masks, metrics.SEG_THRESHOLDS)
-    kept = stored.has_crack
-    precision, recall, f1 = (values.mean(axis=0) for values in metrics.precision_recall_f1(tp[kept], fp[kept], fn[kept]))
-    return pd.DataFrame({"precision": precision, "recall": recall, "f1": f1}, index=pd.Index(metrics.SEG_THRESHOLDS, name="threshold"))

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,19 +111,11 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
         pool = found.pop("all") if "all" in found else found["train"]
         found |= draw_splits(pool, drawn, seed)
         notes.append(f"These data fix no {' and no '.join(drawn)}: drawn by photo from the {len(pool)} images (split_seed {seed}).")
-    shared = _photos_in_several_splits(found)
-    if shared:
-        notes.append(f"Photos with crops in more than one of the given splits: {shared}. Scores on test may be a little too good.")
     return FoundSplits(found, drawn, notes)
 
 
 def _with_source(pair: Pair, dataset: str) -> Pair:
     return dataclasses.replace(pair, source="DeepCrack" if dataset == "deepcrack" else MERGED_SOURCE.match(pair.stem)[0])
-
-
-def _photos_in_several_splits(found: dict[str, list[Pair]]) -> int:
-    splits_of = Counter(photo for pairs in found.values() for photo in {pair.photo for pair in pairs})
-    return sum(times > 1 for times in splits_of.values())
 
 
 def _find_folders(root: Path, notes: list[str]) -> dict[str, list[Pair]]:
@@ -313,6 +304,20 @@ def find_negatives(folder: Path, split: str) -> list[Pair]:
     """The crack-free images in ``folder/split``, which need no masks; empty where there is no such folder."""
     folder = Path(folder) / split
     return [Pair(path, None) for path in _images_and_masks(folder)[0]] if folder.is_dir() else []
+
+
+def keep_disjoint(pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+    """Leave each photo with crops in several splits to the last of them: test stays as it is, val loses what test has.
+
+    Raises:
+        DataError: nothing is left of a split.
+    """
+    last = {pair.photo: split for split in SPLITS for pair in pairs[split]}
+    kept = {split: [pair for pair in pairs[split] if last[pair.photo] == split] for split in SPLITS}
+    for split in SPLITS:
+        if not kept[split]:
+            raise DataError(f"photo_disjoint leaves no image of {split}: later splits have all its photos; turn it off or add photos")
+    return kept
 
 
 def limit_by_photo(pairs: Sequence[Pair], limit: int | None, seed: int) -> list[Pair]:

@@ -41,6 +41,7 @@ __all__ = [
     "optimal_scores",
     "precision_recall_f1",
     "probability_histogram",
+    "roc_curve",
     "skeleton",
     "to_millimetres",
     "tolerance_counts",
@@ -332,6 +333,20 @@ def optimal_scores(counts: dict[str, np.ndarray], thresholds: np.ndarray) -> dic
     single = disc_scores(**{**counts, "truth": np.broadcast_to(counts["truth"], counts["hit"].shape)})[2]
     best = int(np.argmax(pooled))
     return {"ods": float(pooled[best]), "ods_threshold": float(thresholds[best]), "ois": float(single.max(axis=1).mean())}
+
+
+def roc_curve(has_crack: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of crack-free images called cracked, and of cracked ones found, at every distinct score, falling; both from 0 to 1.
+
+    Args:
+        has_crack: (N,) bool, with both kinds.
+        probs: (N,) probabilities.
+    """
+    tp, fp, positives, _ = decision_curve(has_crack, probs)
+    negatives = len(has_crack) - positives
+    if negatives == 0:
+        raise ValueError("no crack-free image: a ROC curve takes both kinds")
+    return np.r_[0, fp / negatives], np.r_[0, tp / positives]
 
 
 def decision_scores(has_crack: np.ndarray, probs: np.ndarray, threshold: float) -> dict[str, float]:

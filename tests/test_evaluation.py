@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import small_params, write_dataset
 from test_metrics import naive_counts, naive_decision
@@ -7,6 +10,7 @@ from crack_utils import evaluation
 from crack_utils.artifacts import Run, load_predictions
 from crack_utils.config import parse_parameters
 from crack_utils.data import RunData
+from crack_utils.layouts import Crop, Pair
 from crack_utils.metrics import SEG_THRESHOLDS
 from crack_utils.training import train_run
 
@@ -99,8 +103,6 @@ def test_examples_come_with_photo_truth_and_errors_of_their_own(evaluated):
 
 @pytest.mark.parametrize("cracked", [1, 2, 4, 40])
 def test_there_are_examples_of_each_kind_however_few_the_images(cracked):
-    import pandas as pd
-
     frame = pd.DataFrame({"stem": [f"s{i}" for i in range(cracked)], "has_crack": True, "decision_prob": 0.5, "f1": range(cracked)})
     kinds = evaluation.pick_examples(frame)
     assert set(kinds.kind) == {"worst", "median", "best"}
@@ -108,10 +110,13 @@ def test_there_are_examples_of_each_kind_however_few_the_images(cracked):
     assert kinds[kinds.kind == "best"].stem.iloc[0] == f"s{cracked - 1}"
 
 
-def test_the_stored_sweep_peaks_at_the_chosen_threshold(evaluated):
-    scores = evaluation.sweep_stored(evaluated, "val")
-    assert scores["f1"].idxmax() == evaluated.load_metrics()["segmentation_2px"]["threshold"]
-    assert scores["f1"].max() == pytest.approx(evaluated.load_history()["val_f1"].max())
+def test_the_curves_peak_at_the_chosen_threshold_on_val_and_pass_through_the_test_figures(evaluated):
+    curves, results = evaluated.load_curves(), evaluated.load_metrics()
+    chosen = results["segmentation_2px"]["threshold"]
+    assert curves["val_f1"].idxmax() == chosen
+    assert curves["val_f1"].max() == pytest.approx(evaluated.load_history()["val_f1"].max())
+    for name in ("precision", "recall", "f1"):
+        assert curves[f"test_{name}"][chosen] == pytest.approx(results["segmentation_2px"][name])
 
 
 def test_batches_do_not_change_predictions(evaluated):
@@ -150,34 +155,33 @@ def test_the_browser_shows_the_scores_of_the_chosen_threshold(evaluated):
 # --- what happens behind the thresholds
 
 
-def split_of(*probs, decision_probs, crack=True):
-    """Predictions of 1 x 4 images whose first pixel is crack."""
-    mask = np.array([[crack, False, False, False]])
-    crop = type("Crop", (), {"mask": mask})
-    return [(crop, np.array([prob], np.float32), decision) for prob, decision in zip(probs, decision_probs, strict=True)]
+def predictions_of(*images):
+    """Predictions (probabilities of four pixels, of which the first is crack; decision) as the network makes them."""
+    pair = Pair(Path("a.jpg"), None)
+    crops = [Crop(pair, np.zeros((1, 4, 3), np.uint8), np.array([[True, False, False, False]])) for _ in images]
+    return iter([(crop, np.array([probs], np.float32), decision) for crop, (probs, decision) in zip(crops, images, strict=True)])
 
 
 def test_blackening_empties_the_masks_of_images_decided_crack_free():
-    def judge(**values):
-        predictions = split_of([0.9, 0, 0, 0.9], [0.9, 0, 0, 0.9], decision_probs=[0.6, 0.4])
-        return evaluation.judge_test(iter(predictions), 0.5, 0.5, parse_parameters(values))
+    def measured(**values):
+        predictions = predictions_of(([0.9, 0, 0, 0.9], 0.6), ([0.9, 0, 0, 0.9], 0.4))
+        return pd.DataFrame(evaluation.measure_test(predictions, 0.5, 0.5, parse_parameters(values)).rows)
 
-    off, on = judge(), judge(blackening=True)
-    assert (off.tp[:, 0].tolist(), off.fp[:, 0].tolist(), off.fn[:, 0].tolist()) == ([1, 1], [1, 1], [0, 0])
-    assert (on.tp[:, 0].tolist(), on.fp[:, 0].tolist(), on.fn[:, 0].tolist()) == ([1, 0], [1, 0], [0, 1])
-    assert on.thresholds[:, 0].tolist() == [0.5, np.inf]
+    off, on = measured(), measured(blackening=True)
+    assert off[["tp", "fp", "fn"]].to_numpy().tolist() == [[1, 1, 0], [1, 1, 0]]
+    assert on[["tp", "fp", "fn"]].to_numpy().tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert on["threshold"].tolist() == [0.5, np.inf]
 
 
 def test_the_threshold_is_lowered_once_where_decided_cracked_but_empty():
-    def judge(**values):
-        probs = [[0.48, 0, 0, 0], [0.48, 0, 0, 0], [0.44, 0, 0, 0], [0.52, 0.48, 0, 0.48]]
-        predictions = split_of(*probs, decision_probs=[0.6, 0.4, 0.6, 0.6])
-        return evaluation.judge_test(iter(predictions), 0.5, 0.5, parse_parameters(values))
+    def measured(**values):
+        images = ([0.48, 0, 0, 0], 0.6), ([0.48, 0, 0, 0], 0.4), ([0.44, 0, 0, 0], 0.6), ([0.52, 0.48, 0, 0.48], 0.6)
+        return pd.DataFrame(evaluation.measure_test(predictions_of(*images), 0.5, 0.5, parse_parameters(values)).rows)
 
-    off, on = judge(), judge(lowered_threshold=True)
-    assert off.tp[:, 0].tolist() == [0, 0, 0, 1]
-    assert on.tp[:, 0].tolist() == [1, 0, 0, 1]  # not where decided crack-free, not below 0.9 of it, not where something was found
-    assert on.thresholds[:, 0].tolist() == [0.45, 0.5, 0.45, 0.5]
+    off, on = measured(), measured(lowered_threshold=True)
+    assert off["tp"].tolist() == [0, 0, 0, 1]
+    assert on["tp"].tolist() == [1, 0, 0, 1]  # not where decided crack-free, not below 0.9 of it, not where something was found
+    assert on["threshold"].tolist() == [0.45, 0.5, 0.45, 0.5]
 
 
 def test_a_blackened_image_is_shown_empty(evaluated, monkeypatch):

@@ -467,16 +467,16 @@ def test_without_validation_val_is_not_read_until_the_end_and_then_chooses_the_t
     assert read == []
     results = evaluation.evaluate_run(run)
     assert read == [2, 2]  # val, then test
-    assert results["segmentation_2px"]["threshold"] == evaluation.sweep_stored(run, "val")["f1"].idxmax()
+    assert results["segmentation_2px"]["threshold"] == run.load_curves()["val_f1"].idxmax()
 
 
 def test_validation_on_test_chooses_there_and_says_so(home, tmp_path, steps):
     root = write_dataset(tmp_path / "d", val=2, test=3)
     run = tiny_run(root, epochs=2, validate=True, validation_n_epochs=1, validate_on_test=True)
     results = evaluation.evaluate_run(run)
-    sweep = evaluation.sweep_stored(run)
-    assert results["segmentation_2px"]["threshold"] == sweep["f1"].idxmax()
-    assert results["segmentation_2px"]["f1"] == pytest.approx(sweep["f1"].max())
+    curves = run.load_curves()
+    assert results["segmentation_2px"]["threshold"] == curves["test_f1"].idxmax()
+    assert results["segmentation_2px"]["f1"] == pytest.approx(curves["test_f1"].max())
     assert results["segmentation_2px"]["f1"] == pytest.approx(run.load_history()["val_f1"].max())
     assert not run.path("predictions/val.npz").exists()
     log = run.load_log()

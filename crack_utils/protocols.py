@@ -1,0 +1,226 @@
+"""Each test image measured by every protocol, and the figures of a test set from its images.
+
+Which images count where is the rule at the top of :mod:`crack_utils.metrics`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crack_utils import metrics
+from crack_utils.uncertainty import bootstrap_interval, ratio
+
+RADII_PX = (0, 2, 5)  # of the Euclidean disc, the tolerances of crack papers
+GEOMETRY = ("length_px", "width_mean_px", "width_p95_px", "density")
+
+
+# --- one image -------------------------------------------------------------------------------------------------------
+
+
+def measure(seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> dict[str, float]:
+    """Counts and scores of one image at its threshold.
+
+    Args:
+        seg_prob: (H, W) float32.
+        mask: (H, W) bool.
+        threshold: predicted are the pixels above it.
+
+    Returns:
+        The record's ``tp``, ``fp``, ``fn``; ``hit_Rpx``, ``found_Rpx`` for each of RADII_PX, ``predicted_px``, ``truth_px``,
+        ``image_px``; ``iou``, ``cl_dice``, ``hd95_px``; the geometry of prediction and truth, the truth's named ``true_...``.
+    """
+    predicted = np.asarray(seg_prob, np.float64) > threshold
+    near = metrics.dilate(mask, 2)
+    row: dict[str, float] = {
+        "tp": int((near & predicted).sum()),
+        "fp": int((predicted & ~near).sum()),
+        "fn": int((mask & ~predicted).sum()),
+        "predicted_px": int(predicted.sum()),
+        "truth_px": int(mask.sum()),
+        "image_px": mask.size,
+    }
+    for radius in RADII_PX:
+        row[f"hit_{radius}px"] = int((metrics.dilate_disc(mask, radius) & predicted).sum())
+        row[f"found_{radius}px"] = int((mask & metrics.dilate_disc(predicted, radius)).sum())
+    lines = metrics.skeleton(predicted), metrics.skeleton(mask)
+    row["cl_dice"], row["hd95_px"] = metrics.cl_dice(predicted, mask, *lines), metrics.hd95(predicted, mask)
+    row |= metrics.crack_geometry(predicted, lines[0])
+    row |= {f"true_{name}": value for name, value in metrics.crack_geometry(mask, lines[1]).items()}
+    return row
+
+
+@dataclasses.dataclass
+class Measured:
+    """A test set, image by image: ``rows`` of :func:`measure`; ``sweep`` (the record's tp, fp, fn) and ``discs`` (2 px) of the
+    cracked images at every threshold; the pooled ``histogram`` of their probabilities. Memory grows by some KB an image."""
+
+    thresholds: np.ndarray
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    sweep: list[np.ndarray] = dataclasses.field(default_factory=list)
+    discs: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
+    histogram: np.ndarray | int = 0
+
+    def add(self, about: dict[str, Any], seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> None:
+        """Measure one image; ``about`` it are stem, photo, decision_prob and whatever else its row should say."""
+        self.rows.append({**about, "has_crack": bool(mask.any()), "threshold": threshold, **measure(seg_prob, mask, threshold)})
+        if mask.any():
+            self.sweep.append(np.concatenate(metrics.tolerance_counts([seg_prob], [mask], self.thresholds)))
+            self.discs.append(metrics.disc_counts(seg_prob, mask, self.thresholds, 2))
+            self.histogram = self.histogram + metrics.probability_histogram(seg_prob, mask)
+
+    @property
+    def per_image(self) -> pd.DataFrame:
+        """A row an image, with the scores of each cracked one, worst F1 first; crack-free images, which have none, last."""
+        frame = pd.DataFrame(self.rows)
+        scores = metrics.precision_recall_f1(frame["tp"], frame["fp"], frame["fn"])
+        frame["precision"], frame["recall"], frame["f1"] = (np.where(frame["has_crack"], values, np.nan) for values in scores)
+        frame["iou"] = np.where(frame["has_crack"], metrics.intersection_over_union(*exact_counts(frame)), np.nan)
+        return frame.sort_values("f1", kind="stable", na_position="last", ignore_index=True)
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """Mean precision, recall and F1 of the cracked images, by threshold."""
+        counts = np.array(self.sweep).transpose(1, 0, 2)
+        scores = [values.mean(axis=0) for values in metrics.precision_recall_f1(*counts)]
+        return pd.DataFrame(
+            dict(zip(("precision", "recall", "f1"), scores, strict=True)), index=pd.Index(self.thresholds, name="threshold")
+        )
+
+
+def exact_counts(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
+    """TP, FP and FN without tolerance."""
+    hit = frame["hit_0px"]
+    return hit, frame["predicted_px"] - hit, frame["truth_px"] - hit
+
+
+# --- a set -----------------------------------------------------------------------------------------------------------
+
+
+def protocol_figures(measured: Measured) -> dict[str, Any]:
+    """The figures of segmentation by every protocol, each named so that no two can be confused."""
+    frame = measured.per_image.query("has_crack")
+    tp, fp, fn = (frame[name].to_numpy() for name in ("tp", "fp", "fn"))
+    figures: dict[str, Any] = {
+        "record_2px_mean": _named(metrics.precision_recall_f1(tp, fp, fn)),
+        "record_2px_pooled": _named(metrics.precision_recall_f1(tp.sum(), fp.sum(), fn.sum())),
+    }
+    for radius in RADII_PX:
+        counts = [frame[name].to_numpy() for name in (f"hit_{radius}px", "predicted_px", f"found_{radius}px", "truth_px")]
+        figures[f"disc_{radius}px_mean"] = _named(metrics.disc_scores(*counts))
+        figures[f"disc_{radius}px_pooled"] = _named(metrics.disc_scores(*(count.sum() for count in counts)))
+    tp, fp, fn = (count.sum() for count in exact_counts(frame))
+    crack, rest = (float(metrics.intersection_over_union(hit, fp, fn)) for hit in (tp, frame["image_px"].sum() - tp - fp - fn))
+    calibrated = metrics.calibration(measured.histogram)
+    discs = {name: np.array([np.atleast_1d(each[name]) for each in measured.discs]) for name in measured.discs[0]}
+    return figures | {
+        "crack_iou_mean": float(frame["iou"].mean()),
+        "crack_iou_pooled": crack,
+        "mean_iou_pooled": (crack + rest) / 2,
+        "dice_mean": figures["disc_0px_mean"]["f1"],
+        "dice_pooled": figures["disc_0px_pooled"]["f1"],
+        "average_precision_pooled": metrics.binned_average_precision(measured.histogram),
+        "cl_dice_mean": float(frame["cl_dice"].mean()),
+        "hd95_mean_px": float(frame["hd95_px"].mean()),
+        "hd95_median_px": float(frame["hd95_px"].median()),
+        "oracle": metrics.optimal_scores(discs, measured.thresholds),
+        "calibration": {name: values if name == "ece" else numbers(values) for name, values in calibrated.items()},
+    }
+
+
+def _named(scores: Sequence[np.ndarray]) -> dict[str, float]:
+    return {name: float(np.mean(values)) for name, values in zip(("precision", "recall", "f1"), scores, strict=True)}
+
+
+def numbers(values: np.ndarray) -> list[float | None]:
+    """An array as JSON has it: no NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def headline(frame: pd.DataFrame, decided_at: float) -> dict[str, Any]:
+    """The record's figures of segmentation and decision on the images of a frame; None where there is no image to have them."""
+    cracked = frame[frame["has_crack"]]
+    if cracked.empty:
+        return {"segmentation_2px": None, "decision": None}
+    return {
+        "segmentation_2px": {name: float(cracked[name].mean()) for name in ("precision", "recall", "f1")},
+        "decision": metrics.decision_scores(frame["has_crack"], frame["decision_prob"], decided_at),
+    }
+
+
+def false_alarms(frame: pd.DataFrame) -> dict[str, float | int | None]:
+    """On the crack-free images: how many there are, how many show any predicted crack, and on what share of their pixels."""
+    free = frame[~frame["has_crack"]]
+    share = float((free["predicted_px"] / free["image_px"]).mean()) if len(free) else None
+    return {"images": len(free), "images_with_false_alarm": int((free["predicted_px"] > 0).sum()), "false_alarm_pixel_share": share}
+
+
+def decision_ranking(frame: pd.DataFrame) -> dict[str, float | None]:
+    """How well the decision's scores rank images, whatever the threshold: average precision, and the area under the ROC curve,
+    which takes images of both kinds."""
+    has_crack, probs = frame["has_crack"].to_numpy(), frame["decision_prob"].to_numpy()
+    false, true = metrics.roc_curve(has_crack, probs) if not has_crack.all() else (None, None)
+    area = None if false is None else float(np.trapezoid(true, false))
+    return {"average_precision": metrics.average_precision(has_crack, probs), "roc_auc": area}
+
+
+def without_leaks(frame: pd.DataFrame, leaking: Collection[str], decided_at: float) -> dict[str, Any] | None:
+    """The headline figures without the test images that leak from train or val; None where none does."""
+    leaks = frame["stem"].isin(leaking)
+    return {"images_left_out": int(leaks.sum()), **headline(frame[~leaks], decided_at)} if leaks.any() else None
+
+
+def intervals(frame: pd.DataFrame, decided_at: float) -> dict[str, Any]:
+    """95 % intervals of the headline figures, resampling photos; ``photos`` says how many there are."""
+    cracked = frame[frame["has_crack"]]
+    decided, truth = (frame["decision_prob"].astype(float) >= decided_at).to_numpy(), frame["has_crack"].to_numpy()
+    counts = np.stack([decided & truth, decided & ~truth, ~decided & truth, ~decided & ~truth], axis=1).astype(float)
+
+    def of(rows: pd.DataFrame, values: np.ndarray, figure: Callable[[np.ndarray], np.ndarray] = ratio) -> list[float | None]:
+        return numbers(np.array(bootstrap_interval(values, rows["photo"], figure)))
+
+    found: dict[str, Any] = {
+        "photos": frame["photo"].nunique(),
+        "segmentation_2px": {
+            name: of(cracked, np.stack([cracked[name], np.ones(len(cracked))], axis=1)) for name in ("precision", "recall", "f1")
+        },
+        "crack_iou_pooled": of(cracked, np.stack([cracked["hit_0px"], sum(exact_counts(cracked))], axis=1)),
+        "decision": {
+            "precision": of(frame, counts, lambda s: ratio(np.stack([s[:, 0], s[:, 0] + s[:, 1]], axis=1))),
+            "recall": of(frame, counts, lambda s: ratio(np.stack([s[:, 0], s[:, 0] + s[:, 2]], axis=1))),
+            "f1": of(frame, counts, lambda s: ratio(np.stack([2 * s[:, 0], 2 * s[:, 0] + s[:, 1] + s[:, 2]], axis=1))),
+            "accuracy": of(frame, counts, lambda s: ratio(np.stack([s[:, 0] + s[:, 3], s.sum(axis=1)], axis=1))),
+        },
+    }
+    crack_free = frame[~frame["has_crack"]]
+    if len(crack_free):
+        shares = crack_free["predicted_px"] / crack_free["image_px"]
+        found["false_alarm_pixel_share"] = of(crack_free, np.stack([shares, np.ones(len(shares))], axis=1))
+    return found
+
+
+def engineering(frame: pd.DataFrame) -> dict[str, Any]:
+    """Length, width and density of cracks over a whole set, predicted against true, and the errors image by image.
+
+    Lengths add up; widths are means over images weighted by length (p95: over images with a prediction); a density is the set's
+    length by the set's area.
+    """
+    cracked = frame[frame["has_crack"]]
+    area = frame["image_px"].sum()
+    found: dict[str, Any] = {"images": len(frame)}
+    for name in GEOMETRY:
+        for side in ("", "true_"):
+            values, lengths = frame[f"{side}{name}"], frame[f"{side}length_px"]
+            if name == "length_px":
+                value = values.sum()
+            elif name == "density":
+                value = lengths.sum() / area
+            else:
+                kept = values.notna() & (lengths > 0)
+                value = np.average(values[kept], weights=lengths[kept]) if kept.any() else np.nan
+            found[f"{side}{name}"] = None if np.isnan(value) else float(value)
+        errors = (cracked[name] - cracked[f"true_{name}"]).abs()
+        found[f"{name}_mean_absolute_error"] = None if errors.isna().all() else float(errors.mean())
+    return found
