@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from crack_utils.errors import ParameterError
 
-UNIDENTIFYING = ("device", "num_workers", "record_run")  # where a run is computed and what it is set beside, not what it is
+UNIDENTIFYING = ("device", "num_workers", "mm_per_px", "record_run")  # where a run is computed and what it is set beside, not what it is
 DATASETS = Literal["sample", "crack500", "crackforest", "deepcrack", "merged", "folder"]
 ARCHITECTURES = Literal["segdecnet", "segdecnet++", "segdecnet-jim", "unet", "segformer"]
 AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
@@ -81,6 +81,7 @@ class RunParameters:
     hard_negative_difficulty: Literal["loss", "loss_errors"] = parameter("loss", "segmentation loss, or that times (2 FP + FN + 1)")
     blackening: bool = parameter(False, "empty the predicted mask of test images decided crack-free")
     lowered_threshold: bool = parameter(False, "where decided cracked but empty, try 0.9 of the threshold")
+    mm_per_px: float | None = parameter(None, "side of a pixel on the road in mm, to give lengths and widths in mm", gt=0)
     record_run: str | None = parameter(None, "published run to show beside this one, such as run6_6")
     seed: int = parameter(0, "the same seed gives the same run on a CPU", ge=0, le=2**32 - 1)
     device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu")

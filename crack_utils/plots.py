@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from crack_utils import metrics
 from crack_utils.evaluation import Example
 from crack_utils.layouts import Crop
 
@@ -92,13 +93,43 @@ def plot_curves(groups: dict[str, Sequence[pd.DataFrame]], column: str, ylabel: 
     return _by_epoch(ax, ylabel)
 
 
-def plot_threshold_sweep(scores: pd.DataFrame, chosen: float, ax: Axes) -> Axes:
-    """Mean precision, recall and F1 (columns) by threshold (index), with the chosen one marked."""
-    for column, color in (("precision", BLUE), ("recall", ORANGE), ("f1", GREEN)):
-        ax.plot(scores.index, scores[column], color=color, label=column.replace("f1", "F1"))
-    ax.axvline(chosen, color=GREY, linestyle="--", label=f"chosen: {chosen:.3f}")
-    ax.set(xlabel="segmentation threshold", ylabel="score", ylim=(0, 1))
-    ax.figure.legend(loc="outside upper center", frameon=False, ncols=4)
+def plot_thresholds(curves: pd.DataFrame, chosen: float, chosen_on: str, ax: Axes) -> Axes:
+    """F1 by threshold on what chose it and on test (columns val_f1 and test_f1), with the chosen one marked."""
+    if chosen_on != "test":
+        ax.plot(curves.index, curves["val_f1"], color=BLUE, label="val, which chose")
+    ax.plot(curves.index, curves["test_f1"], "--" if chosen_on != "test" else "-", color=ORANGE, label="test, for information")
+    ax.axvline(chosen, color=GREY, linestyle=":", label=f"chosen: {chosen:.3f}")
+    ax.set(xlabel="segmentation threshold", ylabel="mean F1 within 2 pixels", ylim=(0, 1))
+    ax.figure.legend(loc="outside upper center", frameon=False, ncols=3)
+    return ax
+
+
+def plot_precision_recall(curves: pd.DataFrame, chosen: float, ax: Axes) -> Axes:
+    """Mean precision by mean recall on test over all thresholds, with the chosen one marked."""
+    at = curves.iloc[np.abs(curves.index - chosen).argmin()]
+    ax.plot(curves["test_recall"], curves["test_precision"], color=BLUE)
+    ax.plot(at["test_recall"], at["test_precision"], "o", color=ORANGE, label=f"chosen threshold {chosen:.3f}")
+    ax.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
+    ax.legend(frameon=False, loc="lower left")
+    return ax
+
+
+def plot_roc(has_crack: np.ndarray, probs: np.ndarray, decision: dict[str, float], ax: Axes) -> Axes:
+    """The decision's ROC curve, with the threshold val chose marked and guessing as a dotted line."""
+    ax.plot(*metrics.roc_curve(has_crack, probs), color=BLUE, drawstyle="steps-post")
+    ax.plot([0, 1], [0, 1], ":", color=GREY, label="guessing")
+    point = decision["fp"] / (decision["fp"] + decision["tn"]), decision["recall"]
+    ax.plot(*point, "o", color=ORANGE, label="chosen threshold")
+    ax.set(xlabel="crack-free images called cracked (share)", ylabel="cracked images found (share)", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.legend(frameon=False, loc="lower right")
+    return ax
+
+
+def plot_calibration(calibration: dict[str, Sequence[float | None]], ax: Axes) -> Axes:
+    """True share of crack by predicted probability, bin by bin; on the dotted diagonal the two agree."""
+    ax.plot([0, 1], [0, 1], ":", color=GREY)
+    ax.plot(np.array(calibration["confidence"], float), np.array(calibration["share"], float), "o-", color=BLUE, markersize=4)
+    ax.set(xlabel="predicted probability of crack", ylabel="true share of crack", xlim=(0, 1), ylim=(0, 1))
     return ax
 
 

@@ -27,6 +27,7 @@ WRITE_UP_PARAMETERS = {
     "hard_negative_mining": "Hard negative mining",
 }
 LOSSES = {"loss": "loss", "decision loss": "loss_decision", "segmentation loss": "loss_segmentation"}  # by title, in its order
+LONG_CELL = 40  # characters; such a cell may break into lines
 SET_NAMES = {"train": "Train", "test": "Test", "val": "Validation"}  # in the write-up's order
 SCORE_NAMES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "threshold": "Threshold"}
 
@@ -53,6 +54,11 @@ def _cell(value: Any) -> str:
     return _breakable(plain(value))
 
 
+def _data(name: str, cell: str) -> str:
+    kind = ' class="text"' if len(cell) > LONG_CELL else ""
+    return f'<td{kind} data-label="{name}">{cell}</td>'
+
+
 def _breakable(text: str) -> str:
     """HTML of a text whose long words may break behind an underscore."""
     return html.escape(text).replace("_", "_<wbr>")
@@ -63,7 +69,7 @@ def to_html(frame: pd.DataFrame) -> str:
     names = [html.escape(str(name)) for name in frame.columns]
     head = "".join(f'<th scope="col">{_breakable(str(name))}</th>' for name in frame.columns)
     rows = (zip(names, map(_cell, row), strict=True) for row in frame.itertuples(index=False))
-    body = "".join("<tr>" + "".join(f'<td data-label="{name}">{cell}</td>' for name, cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(_data(name, cell) for name, cell in row) + "</tr>" for row in rows)
     kind = "results stacked" if len(frame) == 1 else "results"
     return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -108,3 +114,120 @@ def segmentation_table(metrics: dict[str, Any]) -> pd.DataFrame:
     """The 2-pixel figures on test."""
     scores = metrics["segmentation_2px"]
     return pd.DataFrame([{title: scores[name] for name, title in SCORE_NAMES.items() if name in scores}], dtype=object)
+
+
+def headline_table(results: dict[str, Any]) -> pd.DataFrame:
+    """How good the model is, in at most eight rows that need no knowledge of the code."""
+    decision, segmentation, crack_free = results["decision"], results["segmentation_2px"], results["crack_free"]
+    protocols, sure, length = results["protocols"], results["intervals"], results["engineering"]
+    found, free = f"{decision['tp']} of {decision['tp'] + decision['fn']}", crack_free["images"]
+    rows = [("Cracked images found", found, _percent(sure["decision"]["recall"], 0), "images with a crack that were called cracked")]
+    if free:
+        alarms = f"{100 * crack_free['false_alarm_pixel_share']:.2f} %"
+        rows.append(("Crack-free images called cracked", f"{decision['fp']} of {free}", "", "false alarms of the decision"))
+        rows.append(
+            ("Pixels marked on crack-free images", alarms, _percent(sure["false_alarm_pixel_share"], 2), "false alarms of the segmentation")
+        )
+    for name, words in (
+        ("f1", "the record's figure: precision and recall in one; 1 is perfect"),
+        ("precision", "share of the marked pixels that lie on a crack or 2 pixels beside it"),
+        ("recall", "hits, set against the crack pixels that were missed"),
+    ):
+        title = f"{SCORE_NAMES[name]} within 2 pixels"
+        rows.append((title, f"{segmentation[name]:.3f}", _interval(sure["segmentation_2px"][name]), words))
+    overlap = f"{protocols['crack_iou_pooled']:.3f}"
+    rows.append(
+        ("Exact overlap (IoU)", overlap, _interval(sure["crack_iou_pooled"]), "pixels both mark by pixels either marks, no tolerance")
+    )
+    share = f"{100 * length['length_px'] / length['true_length_px']:.0f} %"
+    rows.append(("Crack length", share, "", "length of all predicted cracks by that of the true ones"))
+    return pd.DataFrame(rows, columns=["Figure", "On test", "95 % interval", "What it is"], dtype=object)
+
+
+def _interval(bounds: list[float | None]) -> str:
+    return "" if None in bounds else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+
+
+def _percent(bounds: list[float | None], digits: int) -> str:
+    return "" if None in bounds else f"{100 * bounds[0]:.{digits}f} to {100 * bounds[1]:.{digits}f} %"
+
+
+PROTOCOL_NAMES = {
+    "record_2px_mean": "the record: plus of 2 px, tolerance for precision alone; mean over images",
+    "record_2px_pooled": "the same, pixels of all images pooled",
+    "disc_0px_mean": "exact pixels; mean over images (F1 is Dice)",
+    "disc_0px_pooled": "exact pixels; pooled (F1 is Dice)",
+    "disc_2px_mean": "disc of 2 px, both sides; mean over images",
+    "disc_2px_pooled": "disc of 2 px, both sides; pooled",
+    "disc_5px_mean": "disc of 5 px, both sides; mean over images",
+    "disc_5px_pooled": "disc of 5 px, both sides; pooled",
+}
+OVERLAP_NAMES = {
+    "crack_iou_mean": "IoU of crack, mean over images",
+    "crack_iou_pooled": "IoU of crack, pooled",
+    "mean_iou_pooled": "mean IoU (of crack and of the rest), pooled",
+    "dice_mean": "Dice, mean over images",
+    "dice_pooled": "Dice, pooled",
+    "average_precision_pooled": "average precision of pixels, pooled",
+    "cl_dice_mean": "clDice (centrelines), mean over images",
+    "hd95_mean_px": "HD95, mean over images (px)",
+    "hd95_median_px": "HD95, median over images (px)",
+}
+
+
+def protocols_table(results: dict[str, Any]) -> pd.DataFrame:
+    """Precision, recall and F1 by every protocol."""
+    rows = [(title, *results["protocols"][name].values()) for name, title in PROTOCOL_NAMES.items()]
+    return pd.DataFrame(rows, columns=["Protocol", "Precision", "Recall", "F1"], dtype=object)
+
+
+def overlap_table(results: dict[str, Any]) -> pd.DataFrame:
+    """What else is in use; the oracles choose thresholds on the very images they score."""
+    found = results["protocols"]
+    rows = [(title, found[name]) for name, title in OVERLAP_NAMES.items()]
+    rows.append(("expected calibration error of pixels, pooled", found["calibration"]["ece"]))
+    rows.append(("ODS (oracle: F1, disc of 2 px, at the threshold best on test)", found["oracle"]["ods"]))
+    rows.append(("OIS (oracle: the same, at each image's own best threshold)", found["oracle"]["ois"]))
+    return pd.DataFrame(rows, columns=["Figure", "On test"], dtype=object)
+
+
+def engineering_table(results: dict[str, Any], mm_per_px: float | None) -> pd.DataFrame:
+    """Crack length, width and density of the test set, predicted against true; in millimetres where a pixel's size is known."""
+    found, scale = results["engineering"], mm_per_px or 1
+    unit, density = ("mm", "m per m\u00b2") if mm_per_px else ("px", "px per 1000 px\u00b2")
+    titles = {
+        "length_px": (f"Length in all ({unit})", scale),
+        "width_mean_px": (f"Width, mean ({unit})", scale),
+        "width_p95_px": (f"Width, 95th percentile ({unit})", scale),
+        "density": (f"Density ({density})", 1000 / scale),
+    }
+    rows = []
+    for name, (title, factor) in titles.items():
+        true, predicted, error = found[f"true_{name}"], found[name], found[f"{name}_mean_absolute_error"]
+        off = f"{100 * (predicted / true - 1):+.1f} %" if true and predicted is not None else ""
+        rows.append(
+            (
+                title,
+                *(None if value is None else round(value * factor, 3) for value in (true, predicted)),
+                off,
+                error and round(error * factor, 3),
+            )
+        )
+    return pd.DataFrame(rows, columns=["", "True", "Predicted", "Off by", "Mean error of an image"], dtype=object)
+
+
+def leaks_table(results: dict[str, Any]) -> pd.DataFrame:
+    """The headline figures with and without the test images that leak from train or val."""
+    kept = results["without_leaks"]
+    rows = []
+    for kind, title in (("segmentation_2px", "within 2 pixels"), ("decision", "of the decision")):
+        for name in ("precision", "recall", "f1"):
+            without = kept[kind][name] if kept[kind] else None
+            rows.append((f"{SCORE_NAMES[name]} {title}", results[kind][name], without))
+    return pd.DataFrame(rows, columns=["Figure", "All test images", "Without those that leak"], dtype=object)
+
+
+def per_image_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of per_image.csv that a reader looks for."""
+    names = ["stem", "photo", "has_crack", "decision_prob", "precision", "recall", "f1", "iou", "cl_dice", "length_px", "true_length_px"]
+    return frame[[*names, "width_mean_px", "true_width_mean_px"]].round(4)

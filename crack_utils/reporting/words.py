@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from crack_utils.artifacts import Run
 from crack_utils.baselines import DEFAULT_ENCODERS
+from crack_utils.uncertainty import FEW_PHOTOS
 
 PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
 DATASET_LINKS = {
@@ -103,6 +105,62 @@ def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
     elif val["tn"] == 0:
         sentences.append("On val no threshold had a better F1 than calling every image cracked: the decision has not been learned.")
     return " ".join(sentences)
+
+
+def certainty(results: dict[str, Any]) -> str:
+    """What the intervals are, and how far they can be trusted."""
+    photos = results["intervals"]["photos"]
+    sentence = (
+        f"The interval says how far a figure could lie elsewhere, had other photos of this kind been taken: "
+        f"the {_count(photos, 'photo')} of test were drawn anew 2000 times, with all their crops. "
+        "It knows nothing of other roads, cameras or light"
+    )
+    return sentence + (f"; of so few photos (below {FEW_PHOTOS}) it is a guess itself." if photos < FEW_PHOTOS else ".")
+
+
+def sensitivity(results: dict[str, Any], curves: pd.DataFrame) -> str:
+    """How much the exact threshold matters, and what val's choice cost on test."""
+    threshold, f1 = results["segmentation_2px"]["threshold"], curves["test_f1"]
+    chosen, best = f1.loc[f1.index[np.abs(f1.index - threshold).argmin()]], f1.max()
+    broad = f1.index[f1 >= best - 0.01]
+    return (
+        f"At the chosen threshold {threshold:.3f} F1 on test is {chosen:.3f}; the best any threshold would have given is {best:.3f} "
+        f"(at {f1.idxmax():.3f}, known only afterwards). Between {broad.min():.3f} and {broad.max():.3f} it stays within 0.01 of that."
+    )
+
+
+def calibration(results: dict[str, Any]) -> str:
+    """How far the probabilities can be read as such."""
+    ece = results["protocols"]["calibration"]["ece"]
+    return (
+        f"On average over pixels, probability and true share of crack lie {ece:.3f} apart (the expected calibration error). "
+        "On the diagonal a pixel called 70 % crack is crack in 70 of 100 cases; below it the network is too sure. "
+        "The threshold from val makes up for much of that."
+    )
+
+
+def leaks(results: dict[str, Any], resolved: dict[str, Any]) -> str:
+    """Whether test images leak from train or val, and what the figures are without them."""
+    if "leaks" not in resolved["data"]:
+        return "This run was trained before leaks were looked for."
+    kept = results["without_leaks"]
+    if kept is None:
+        return "No test image shares its photo with train or val, and none nearly repeats an image of theirs."
+    return (
+        f"{_count(kept['images_left_out'], 'test image')} share a photo with train or val or nearly repeat an image of theirs: "
+        "the network may have learnt them by heart. Both columns should be alike; if not, trust the second."
+    )
+
+
+def ranking(results: dict[str, Any]) -> str:
+    """The decision's figures that need no threshold."""
+    found = results["decision_ranking"]
+    if found["roc_auc"] is None:
+        return ""
+    return (
+        f"Whatever the threshold, the decision's average precision is {found['average_precision']:.3f} and the area under its ROC curve "
+        f"{found['roc_auc']:.3f} (1 is perfect, 0.5 is guessing)."
+    )
 
 
 def false_alarms(metrics: dict[str, Any]) -> str:
