@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("compare", compare, "set evaluated runs side by side on one page")
     sub.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
     sub.add_argument("--name", default="compare", help="folder under report/ for the page (default: compare)")
+    sub = add("bench", bench, "measure speed and memory beside plain loops")
+    sub.add_argument("what", choices=["evaluation"], help="evaluation: the sweep of 180 thresholds")
     return parser
 
 
@@ -140,6 +142,13 @@ def _compare(runs: list[str], name: str) -> None:
     from crack_utils.reporting import runner
 
     print(f"Comparison: {runner.compare(runs, name)}")
+
+
+def bench(options: argparse.Namespace) -> None:
+    from crack_utils import benchmark
+
+    for table in (benchmark.evaluation(), benchmark.growth()):
+        print(table.to_string(index=False, float_format="{:.2f}".format), end="\n\n", flush=True)
 
 
 def render(options: argparse.Namespace) -> None:

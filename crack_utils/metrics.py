@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 SEG_THRESHOLDS = np.arange(0.1, 1, 0.005)  # the 180 values of the record
+CHUNK = 2**15  # pixels looked up at a time: what is made on the way stays in the processor's cache
 CELLS = 2**16  # equal cells of [0, 1], in which thresholds and probabilities are looked up
 
 
@@ -56,7 +57,7 @@ CELLS = 2**16  # equal cells of [0, 1], in which thresholds and probabilities ar
 
 
 @lru_cache(maxsize=8)
-def _lookup(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarray, np.ndarray] | None:
+def _make_tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarray, np.ndarray] | None:
     """For each cell of [0, 1] and one above: how many thresholds lie below it, and the one within (else infinity).
 
     None where two thresholds share a cell. Against a threshold of double precision a float32 compares as against the largest
@@ -80,13 +81,20 @@ def exceeded(prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """How many thresholds each probability is above, exactly: a table tells for each of 65536 cells of [0, 1].
 
     Args:
-        prob: (H, W) float32 or float64 in [0, 1].
+        prob: float32 or float64 in [0, 1], of any shape.
         thresholds: (T,) ascending, compared in float64.
 
     Returns:
-        (H, W) small integers, 0 to T.
+        Small integers of the same shape, 0 to T.
     """
-    tables = _lookup(tuple(np.asarray(thresholds, np.float64).tolist()), prob.dtype == np.float32)
+    return _look_up(prob, thresholds, _tables(thresholds, prob.dtype))
+
+
+def _tables(thresholds: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+    return _make_tables(tuple(np.asarray(thresholds, np.float64).tolist()), dtype == np.float32)
+
+
+def _look_up(prob: np.ndarray, thresholds: np.ndarray, tables: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
     if tables is None:
         return np.searchsorted(thresholds, np.asarray(prob, np.float64), side="left")
     below, edge = tables
@@ -94,11 +102,17 @@ def exceeded(prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return below.take(cell) + (prob > edge.take(cell))
 
 
-def _histograms(level: np.ndarray, kind: np.ndarray, kinds: int, thresholds: int) -> np.ndarray:
-    """Pixels of each kind that exceed threshold 0, 1, ...: (kinds, T + 1), the first column all of the kind."""
-    size = thresholds + 1
-    histogram = np.bincount((level + size * kind.astype(np.int32)).ravel(), minlength=kinds * size).reshape(kinds, size)
-    return histogram[:, ::-1].cumsum(axis=1)[:, ::-1]
+def _above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarray) -> np.ndarray:
+    """Pixels of each kind (H, W) that exceed threshold 0, 1, ...: (kinds, T + 1), the first column all of the kind."""
+    if prob.size and not (prob.min() >= 0 and prob.max() <= 1):
+        raise ValueError(f"probabilities must lie in [0, 1], got {prob.min()} to {prob.max()}; logits need a sigmoid first")
+    size = len(thresholds) + 1
+    histogram = np.zeros(kinds * size, np.int64)
+    prob, kind, tables = prob.ravel(), kind.ravel(), _tables(thresholds, prob.dtype)
+    for start in range(0, prob.size, CHUNK):
+        level = _look_up(prob[start : start + CHUNK], thresholds, tables)
+        histogram += np.bincount(level + size * kind[start : start + CHUNK].astype(np.intp), minlength=kinds * size)
+    return histogram.reshape(kinds, size)[:, ::-1].cumsum(axis=1)[:, ::-1]
 
 
 # --- counts ----------------------------------------------------------------------------------------------------------
@@ -121,11 +135,16 @@ def tolerance_counts(
     Returns:
         TP, FP and FN, each (N, T) int64.
 
+    Raises:
+        ValueError: shapes that differ, thresholds that do not ascend, probabilities outside [0, 1].
+
     Source: the published record's metric (Bozic et al.'s experiments on CRACK500).
     """
     thresholds = np.asarray(thresholds, np.float64)
     if len(probs) != len(masks):
         raise ValueError(f"{len(probs)} probability maps, but {len(masks)} masks")
+    if (np.diff(thresholds) <= 0).any():
+        raise ValueError("thresholds must ascend; sort them")
 
     def count(i: int) -> np.ndarray:
         return _count_one(probs[i], masks[i], thresholds, tolerance_px)
@@ -145,14 +164,16 @@ def _count_one(prob: np.ndarray | torch.Tensor, mask: np.ndarray | torch.Tensor,
         far, near_only, crack = _above_on_device(prob, mask, thresholds, tolerance_px)
     else:
         prob, mask = np.asarray(prob), np.asarray(mask, bool)
+        if prob.shape != mask.shape:
+            raise ValueError(f"probabilities of shape {prob.shape}, but a mask of {mask.shape}; they must be alike")
         prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
         kind = dilate(mask, tolerance_px).astype(np.uint8) + mask  # 0 far, 1 near only, 2 crack
-        far, near_only, crack = _histograms(exceeded(prob, thresholds), kind, 3, len(thresholds))
+        far, near_only, crack = _above(prob, kind, 3, thresholds)
     return np.stack([(near_only + crack)[1:], far[1:], crack[0] - crack[1:]])
 
 
 def _above_on_device(prob: torch.Tensor, mask: torch.Tensor | np.ndarray, thresholds: np.ndarray, tolerance_px: int) -> np.ndarray:
-    """As :func:`_histograms`, on the device ``prob`` lies on: (3, T + 1)."""
+    """As :func:`_above`, on the device ``prob`` lies on: (3, T + 1)."""
     mask = torch.as_tensor(mask, device=prob.device).bool()
     arms = 2 * tolerance_px + 1
     padded = mask[None, None].to(torch.float32)
@@ -160,7 +181,7 @@ def _above_on_device(prob: torch.Tensor, mask: torch.Tensor | np.ndarray, thresh
     kind = near.long() + mask.long()
     single = prob.to(torch.float32)
     bounds = torch.from_numpy(thresholds)
-    rounded = bounds.to(torch.float32)  # see _lookup
+    rounded = bounds.to(torch.float32)  # see _make_tables
     rounded = torch.where(rounded.double() > bounds, torch.nextafter(rounded, torch.tensor(-torch.inf)), rounded).to(prob.device)
     level = torch.bucketize(single, rounded)
     size = len(thresholds) + 1
@@ -183,11 +204,9 @@ def disc_counts(prob: np.ndarray, mask: np.ndarray, thresholds: np.ndarray, radi
         ``hit``, ``predicted``, ``found`` (T,) each, and ``truth``, a number.
     """
     prob, mask = np.asarray(prob, np.float32), np.asarray(mask, bool)
-    level = exceeded(prob, thresholds)
-    far, near = _histograms(level, dilate_disc(mask, radius_px), 2, len(thresholds))
+    far, near = _above(prob, dilate_disc(mask, radius_px), 2, thresholds)
     # Dilating the prediction at each threshold is one look at the largest probability within the disc.
-    largest = level if radius_px == 0 else cv2.dilate(level.astype(np.float32), disc(radius_px)).astype(level.dtype)
-    found = _histograms(largest, mask, 2, len(thresholds))[1]
+    found = _above(cv2.dilate(prob, disc(radius_px)), mask, 2, thresholds)[1]
     return {"hit": near[1:], "predicted": (near + far)[1:], "found": found[1:], "truth": int(found[0])}
 
 

@@ -1,5 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
 from crack_utils import metrics
 
@@ -111,3 +115,188 @@ def test_decision_table_by_hand():
     assert (scores["tp"], scores["fp"], scores["fn"], scores["tn"]) == (2, 1, 1, 1)
     assert scores["accuracy"] == 0.6
     assert scores["precision"] == scores["recall"] == pytest.approx(2 / 3)
+
+
+# --- exactness of the table, and what goes in
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "thresholds",
+    [metrics.SEG_THRESHOLDS, [0.45, 0.5, np.inf], [-1, 0, 0.3, 1], [0.5, 0.5 + 1e-9], np.linspace(0, 1, 400)],
+    ids=["record", "infinite", "outside", "close", "many"],
+)
+def test_the_table_tells_exactly_how_many_thresholds_are_exceeded(dtype, thresholds):
+    thresholds = np.asarray(thresholds, float)
+    finite = thresholds[(thresholds >= 0) & (thresholds <= 1)].astype(dtype)
+    beside = [np.nextafter(finite, dtype(2)), np.nextafter(finite, dtype(-2))]
+    prob = np.concatenate([finite, *beside, np.random.default_rng(0).random(5000).astype(dtype), [0, 1]]).clip(0, 1).astype(dtype)
+    expected = (prob[:, None].astype(np.float64) > thresholds).sum(axis=1)
+    np.testing.assert_array_equal(metrics.exceeded(prob, thresholds), expected)
+
+
+def large(images=2, seed=0):
+    rng = np.random.default_rng(seed)
+    probs = rng.random((images, 200, 300)).astype(np.float32)  # more pixels than are looked up at a time
+    return probs, rng.random(probs.shape) < 0.03
+
+
+def test_large_images_count_as_whole_arrays_do():
+    probs, masks = large()
+    counted = metrics.tolerance_counts(probs, masks, metrics.SEG_THRESHOLDS)
+    for i in range(2):
+        near = metrics.dilate(masks[i], 2)
+        for t, threshold in enumerate(metrics.SEG_THRESHOLDS):
+            predicted = probs[i] > threshold
+            expected = (near & predicted).sum(), (predicted & ~near).sum(), (masks[i] & ~predicted).sum()
+            assert tuple(int(count[i, t]) for count in counted) == expected
+
+
+def test_tensors_count_as_arrays_do_wherever_they_lie():
+    probs, masks = large(5)
+    expected = np.stack(metrics.tolerance_counts(probs, masks, metrics.SEG_THRESHOLDS))
+    tensors = metrics.tolerance_counts(torch.from_numpy(probs), torch.from_numpy(masks), metrics.SEG_THRESHOLDS)
+    np.testing.assert_array_equal(np.stack(tensors), expected)
+    for arm in (0, 2):  # what a GPU would do, here on the CPU
+        far, near_only, crack = metrics._above_on_device(
+            torch.from_numpy(probs[0]), torch.from_numpy(masks[0]), metrics.SEG_THRESHOLDS, arm
+        )
+        tp, fp, fn = metrics.tolerance_counts(probs[:1], masks[:1], metrics.SEG_THRESHOLDS, arm)
+        np.testing.assert_array_equal((near_only + crack)[1:], tp[0])
+        np.testing.assert_array_equal(far[1:], fp[0])
+        np.testing.assert_array_equal(crack[0] - crack[1:], fn[0])
+
+
+@pytest.mark.parametrize(
+    ("prob", "mask", "thresholds", "message"),
+    [
+        ([[0.5, 1.5]], [[True, False]], [0.5], r"probabilities must lie in \[0, 1\], got 0.5 to 1.5; logits need a sigmoid"),
+        ([[-0.1, 0.5]], [[True, False]], [0.5], "probabilities must lie"),
+        ([[np.nan, 0.5]], [[True, False]], [0.5], "probabilities must lie"),
+        ([[0.5]], [[True, False]], [0.5], r"shape \(1, 1\), but a mask of \(1, 2\)"),
+        ([[0.5, 0.5]], [[True, False]], [0.5, 0.4], "thresholds must ascend"),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(prob, mask, thresholds, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.tolerance_counts([np.array(prob, np.float32)], [np.array(mask)], thresholds)
+
+
+def test_memory_does_not_grow_with_the_number_of_images():
+    def peak(images):
+        probs, masks = large(images)
+        tracemalloc.start()
+        metrics.tolerance_counts(probs, masks, metrics.SEG_THRESHOLDS)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(8)
+    assert peak(64) < peak(8) + 56 * 10_000 + 2**20  # the counts themselves, no maps of 60 000 pixels
+
+
+# --- two-sided counts within a disc
+
+
+@pytest.mark.parametrize("radius", [0, 2, 5])
+def test_disc_counts_are_those_of_distances(radius):
+    rng = np.random.default_rng(radius)
+    prob, mask = ndimage.gaussian_filter(rng.random((40, 60)), 2).astype(np.float32), rng.random((40, 60)) < 0.02
+    prob = (prob - prob.min()) / np.ptp(prob)
+    counted = metrics.disc_counts(prob, mask, metrics.SEG_THRESHOLDS, radius)
+    to_truth = ndimage.distance_transform_edt(~mask)
+    for t in (0, 60, 100, 140, 179):
+        predicted = prob > metrics.SEG_THRESHOLDS[t]
+        to_predicted = ndimage.distance_transform_edt(~predicted) if predicted.any() else np.full(mask.shape, np.inf)
+        assert counted["hit"][t] == (predicted & (to_truth <= radius)).sum()
+        assert counted["predicted"][t] == predicted.sum()
+        assert counted["found"][t] == (mask & (to_predicted <= radius)).sum()
+    assert counted["truth"] == mask.sum()
+
+
+def test_disc_scores_of_a_case_done_by_hand():
+    mask, prob = np.zeros((9, 9), bool), np.zeros((9, 9), np.float32)
+    mask[4, 2:6] = True  # four pixels of crack
+    prob[5, 3] = 0.9  # diagonal to two of them: within sqrt(2)
+    prob[0, 8] = 0.9  # far from all
+    counts = metrics.disc_counts(prob, mask, [0.5], 2)
+    assert (counts["hit"][0], counts["predicted"][0], counts["found"][0], counts["truth"]) == (1, 2, 3, 4)
+    precision, recall, f1 = metrics.disc_scores(**counts)
+    assert (precision.item(), recall.item(), f1.item()) == pytest.approx((1 / 2, 3 / 4, 0.6))
+    exact = metrics.disc_scores(**metrics.disc_counts(prob, mask, [0.5], 0))
+    assert [value.item() for value in exact] == [0, 0, 0]
+
+
+def test_scores_at_their_limits():
+    mask = np.zeros((20, 20), bool)
+    mask[5, 3:15] = True
+    perfect, disjoint, empty = mask.astype(np.float32), np.roll(mask, 12, axis=0).astype(np.float32), np.zeros((20, 20), np.float32)
+    for prob, expected in ((perfect, 1), (disjoint, 0), (empty, 0)):
+        tp, fp, fn = (count[0] for count in metrics.tolerance_counts([prob], [mask], [0.5]))
+        assert metrics.precision_recall_f1(tp, fp, fn)[2] == pytest.approx(1 if expected else 0)
+        assert metrics.disc_scores(**metrics.disc_counts(prob, mask, [0.5], 2))[2].item() == expected
+        assert (
+            metrics.intersection_over_union(*(count[0] for count in metrics.tolerance_counts([prob], [mask], [0.5], 0))).item() == expected
+        )
+    for prob in (perfect, empty):  # an empty truth, and both empty: nothing can be hit
+        counts = metrics.disc_counts(prob, np.zeros_like(mask), [0.5], 2)
+        assert [value.item() for value in metrics.disc_scores(**counts)] == [0, 0, 0]
+
+
+def test_oracles_choose_thresholds_on_what_they_score():
+    counts = {
+        "hit": np.array([[8, 4], [2, 6]]),
+        "predicted": np.array([[10, 4], [10, 6]]),
+        "found": np.array([[8, 4], [2, 6]]),
+        "truth": np.array([[8], [8]]),
+    }
+    scores = metrics.optimal_scores(counts, np.array([0.3, 0.6]))
+    pooled = [2 * (10 / 20) * (10 / 16) / (10 / 20 + 10 / 16), 2 * (10 / 10) * (10 / 16) / (10 / 10 + 10 / 16)]
+    assert scores["ods"] == pytest.approx(max(pooled))
+    assert scores["ods_threshold"] == 0.6
+    single = [2 * 0.8 * 1 / 1.8, 2 * 1 * 0.75 / 1.75]
+    assert scores["ois"] == pytest.approx(np.mean(single))
+
+
+# --- against a library
+
+
+def test_pixel_scores_agree_with_torchmetrics():
+    from torchmetrics.functional import classification as library
+
+    probs, masks = large(1)
+    prob = (np.floor(probs[0] * metrics.CELLS) / metrics.CELLS + 0.5 / metrics.CELLS).astype(np.float32)  # in the middle of its cell
+    prob = np.where(masks[0], np.sqrt(prob), prob).astype(np.float32)
+    flat, truth = torch.from_numpy(prob.ravel()), torch.from_numpy(masks[0].ravel()).int()
+    histogram = metrics.probability_histogram(prob, masks[0])
+    assert metrics.binned_average_precision(histogram) == pytest.approx(library.binary_average_precision(flat, truth).item(), abs=1e-3)
+    ece = library.binary_calibration_error(flat, truth, n_bins=16, norm="l1").item()
+    assert metrics.calibration(histogram)["ece"] == pytest.approx(ece, abs=1e-4)
+    exact = [count[0, 0] for count in metrics.tolerance_counts([prob], [masks[0]], [0.5], 0)]
+    assert metrics.intersection_over_union(*exact) == pytest.approx(library.binary_jaccard_index(flat, truth).item(), abs=1e-6)
+    assert metrics.precision_recall_f1(*exact)[2] == pytest.approx(library.binary_f1_score(flat, truth).item(), abs=1e-6)
+
+
+def test_the_decisions_scores_agree_with_torchmetrics():
+    from torchmetrics.functional import classification as library
+
+    rng = np.random.default_rng(4)
+    has_crack, probs = rng.random(300) < 0.4, rng.random(300).round(2)  # with ties
+    probs = np.where(has_crack, np.sqrt(probs), probs)
+    false, true = metrics.roc_curve(has_crack, probs)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+    tensors = torch.from_numpy(probs), torch.from_numpy(has_crack).int()
+    assert np.trapezoid(true, false) == pytest.approx(library.binary_auroc(*tensors).item(), abs=1e-6)
+    assert metrics.average_precision(has_crack, probs) == pytest.approx(library.binary_average_precision(*tensors).item(), abs=1e-6)
+    with pytest.raises(ValueError, match="no crack-free image"):
+        metrics.roc_curve(np.ones(3, bool), probs[:3])
+
+
+def test_calibration_of_a_case_done_by_hand():
+    prob = np.array([[0.1, 0.1, 0.9, 0.9, 0.9, 0.9]], np.float32)
+    mask = np.array([[False, True, True, True, True, False]])
+    found = metrics.calibration(metrics.probability_histogram(prob, mask), bins=2)
+    assert found["pixels"].tolist() == [2, 4]
+    assert found["share"].tolist() == [0.5, 0.75]
+    assert found["confidence"] == pytest.approx([0.1, 0.9], abs=1e-4)
+    assert found["ece"] == pytest.approx((2 * 0.4 + 4 * 0.15) / 6, abs=1e-4)
