@@ -113,3 +113,16 @@ def test_the_notebook_compares_in_papermills_words(runs, home, tmp_path):
     done = subprocess.run(words, cwd=REPOSITORY / "notebooks", env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     assert "MissingRun: no evaluated run is called nothing/*" in done.stderr
+
+
+def test_runs_are_compared_image_by_image(runs):
+    frame = comparison.load(runs)
+    table = comparison.paired_table(frame)
+    assert len(table) == 1
+    best, other = comparison.by_group(frame)
+    f1 = {
+        group: sum(run.load_per_image().set_index("stem")["f1"] for run in runs if f"/{group}_" in run.name) / 2 for group in (best, other)
+    }
+    assert table["Difference of F1"][0] == f"{(f1[best] - f1[other]).mean():+.3f}"
+    assert (table["Images"][0], table["Photos"][0]) == (2, 1)
+    assert comparison.paired_table(frame[frame["group"] == best]).empty
