@@ -14,6 +14,7 @@ from crack_utils.layouts import (
     find_negatives,
     find_pairs,
     find_splits,
+    keep_disjoint,
     read_crop,
     read_crops,
 )
@@ -273,13 +274,13 @@ def test_lists_that_cannot_be_are_named(tmp_path):
         find_splits(root, "folder")
 
 
-def test_a_photo_in_two_given_splits_is_noted(tmp_path):
-    root = write_dataset(tmp_path / "d")
-    twin = next((root / "traincrop").glob("*.jpg")).stem.rsplit("_", 2)[0]
-    write_pair(root / f"testcrop/{twin}_999_1.jpg", root / f"testcrop/{twin}_999_1.png")
-    assert find_splits(root, "crack500").notes == [
-        "Photos with crops in more than one of the given splits: 1. Scores on test may be a little too good."
-    ]
+def test_disjoint_photos_stay_in_the_last_split_that_has_them(tmp_path):
+    names = {"train": ("a_1_1", "b_1_1", "c_1_1", "d_1_1"), "val": ("b_2_1", "c_2_1", "e_1_1"), "test": ("c_3_1", "f_1_1")}
+    pairs = {split: [Pair(tmp_path / f"{name}.jpg", None) for name in each] for split, each in names.items()}
+    kept = {split: stems(each) for split, each in keep_disjoint(pairs).items()}
+    assert kept == {"train": ["a_1_1", "d_1_1"], "val": ["b_2_1", "e_1_1"], "test": ["c_3_1", "f_1_1"]}
+    with pytest.raises(DataError, match="photo_disjoint leaves no image of val: later splits have all its photos"):
+        keep_disjoint(pairs | {"val": pairs["test"]})
 
 
 def test_what_is_missing_in_a_folder_of_ones_own_is_named(tmp_path):

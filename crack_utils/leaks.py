@@ -1,0 +1,149 @@
+"""What one split shows of another: photos with crops in several, and images that are nearly equal whatever their names."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from crack_utils.layouts import SPLITS, Crop
+
+COARSE, FINE = 32, 128  # sides of the thumbnails; the fine ones confirm what the coarse ones suspect
+# Real photos and the drawn sample: unrelated images correlate by at most 0.25 (coarse) and 0.18 (fine); copies by at least 0.61,
+# were they turned, brightened, compressed to quality 30 or painted over in a corner.
+ALIKE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaks:
+    """What splits share.
+
+    Args:
+        crops: of the photos with crops in several splits: stems by photo and split.
+        duplicates: (split, stem, earlier split, stem, correlation) of nearly equal images, the most alike first.
+    """
+
+    crops: dict[str, dict[str, list[str]]]
+    duplicates: list[tuple[str, str, str, str, float]]
+
+    @property
+    def photos(self) -> dict[str, list[str]]:
+        """The photos with crops in several splits, each with these splits."""
+        return {photo: list(stems) for photo, stems in self.crops.items()}
+
+    def leaking_stems(self, split: str) -> set[str]:
+        """Images of a split whose photo another split has too, or that nearly equal an image of another."""
+        shared = {stem for stems in self.crops.values() for stem in stems.get(split, [])}
+        sides = [side for *pair, _ in self.duplicates for side in (pair[:2], pair[2:])]
+        return shared | {stem for name, stem in sides if name == split}
+
+    def notes(self) -> list[str]:
+        """What a reader of scores should know; empty where nothing leaks."""
+        notes = []
+        if self.photos:
+            notes.append(
+                f"Photos with crops in more than one split: {len(self.photos)}. {_too_good(itertools.chain(*self.photos.values()))}; "
+                "photo_disjoint removes it."
+            )
+        if self.duplicates:
+            notes.append(
+                f"Pairs of nearly equal images in different splits: {len(self.duplicates)} (see explore). "
+                f"{_too_good(split for split, *_ in self.duplicates)}; photo_disjoint goes by the names of photos and may leave them."
+            )
+        return notes
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: photos, duplicates, and the stems of test that leak."""
+        return {
+            "photos": self.photos,
+            "duplicates": [list(duplicate) for duplicate in self.duplicates],
+            "test_stems": sorted(self.leaking_stems("test")),
+        }
+
+
+def _too_good(splits: Iterable[str]) -> str:
+    return f"Scores on {'test' if 'test' in splits else 'val'} may be a little too good"
+
+
+def find_leaks(splits: dict[str, Sequence[Crop]]) -> Leaks:
+    """Look for what splits share. Crops that overlap only in part have to share their photo's name to be found."""
+    crops: dict[str, dict[str, list[str]]] = {}
+    for split in SPLITS:
+        for crop in splits[split]:
+            crops.setdefault(crop.pair.photo, {}).setdefault(split, []).append(crop.pair.stem)
+    shared = {photo: stems for photo, stems in sorted(crops.items()) if len(stems) > 1}
+    return Leaks(shared, _find_duplicates(splits))
+
+
+def _find_duplicates(splits: dict[str, Sequence[Crop]]) -> list[tuple[str, str, str, str, float]]:
+    coarse = {split: np.stack([thumbnail(crop.image, COARSE) for crop in splits[split]]) for split in SPLITS}
+    fine = functools.cache(lambda split, i: thumbnail(splits[split][i].image, FINE)[None])
+    found = []
+    for earlier, later in itertools.combinations(SPLITS, 2):
+        for i, j in np.argwhere(correlation(coarse[later], coarse[earlier]) >= ALIKE).tolist():
+            alike = correlation(fine(later, i), fine(earlier, j)).item()
+            if alike >= ALIKE:
+                found.append((later, splits[later][i].pair.stem, earlier, splits[earlier][j].pair.stem, round(alike, 3)))
+    return sorted(found, key=lambda duplicate: -duplicate[-1])
+
+
+def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
+    """The texture of an image (H, W, C) uint8 as (side, side) float32 of mean 0 and norm 1.
+
+    Without its light, as shadows make different photos alike, and of one contrast everywhere, as one strong line in the same
+    place does so too. Without its proportions, so that an upright copy can be compared.
+    """
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1).mean(axis=2, dtype=np.float32)
+    texture = small - cv2.GaussianBlur(small, (0, 0), side / 16)
+    texture /= np.sqrt(cv2.GaussianBlur(texture**2, (0, 0), side / 16) + 1)  # contrast below one grey value is noise: not raised
+    texture -= texture.mean()
+    return texture / max(np.linalg.norm(texture), 0.01 * side)  # an image of one grey value stays 0
+
+
+def correlation(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+    """(N, M): how much thumbnails (N, S, S) and (M, S, S) are alike, 1 for equal ones, each turned and flipped as fits best."""
+    flat = those.reshape(len(those), -1).T
+    return functools.reduce(np.maximum, (turned.reshape(len(these), -1) @ flat for turned in _turns(these)))
+
+
+def _turns(thumbnails: np.ndarray) -> Iterator[np.ndarray]:
+    for flipped in (thumbnails, thumbnails[..., ::-1]):
+        for quarters in range(4):
+            yield np.rot90(flipped, quarters, (1, 2))
+
+
+# --- what explore.ipynb shows ----------------------------------------------------------------------------------------
+
+
+def summary(leaks: Leaks) -> str:
+    """Whether anything leaks, and how many images are concerned."""
+    if not (leaks.photos or leaks.duplicates):
+        return "No photo has crops in more than one set, and no image nearly equals an image of another set."
+    concerned = ", ".join(f"{len(leaks.leaking_stems(split))} of {split}" for split in SPLITS)
+    return (
+        f"Photos with crops in more than one set: {len(leaks.photos)}. Pairs of nearly equal images in different sets: "
+        f"{len(leaks.duplicates)}. Images concerned: {concerned}."
+    )
+
+
+def photos_table(leaks: Leaks) -> pd.DataFrame:
+    """The photos with crops in several sets, and how many crops each set has."""
+    return pd.DataFrame(
+        [{"Photo": photo, **{split: len(stems.get(split, [])) for split in SPLITS}} for photo, stems in leaks.crops.items()],
+        columns=["Photo", *SPLITS],
+    )
+
+
+def duplicates_table(leaks: Leaks) -> pd.DataFrame:
+    """The pairs of nearly equal images in different sets."""
+    return pd.DataFrame(leaks.duplicates, columns=["Set", "Image", "Other set", "Its image", "Correlation"])
+
+
+def pictured(duplicates: Sequence[tuple[str, str, str, str, float]], splits: dict[str, Sequence[Crop]]) -> list[Crop]:
+    """The crops of these duplicates, pair by pair."""
+    crops = {(split, crop.pair.stem): crop for split in SPLITS for crop in splits[split]}
+    return [crops[side] for *pair, _ in duplicates for side in (tuple(pair[:2]), tuple(pair[2:]))]

@@ -1,0 +1,163 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import small_params, write_dataset, write_pair
+
+from crack_utils.config import parse_parameters
+from crack_utils.data import RunData
+from crack_utils.layouts import SPLITS, Crop, Pair
+from crack_utils.leaks import Leaks, correlation, duplicates_table, find_leaks, photos_table, pictured, summary, thumbnail
+
+
+def pavement(seed, size=(360, 640)):
+    """Grains of several sizes under a strong shadow that all these images have: (H, W, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    image = np.linspace(60, 190, size[1]) * np.ones((*size, 1))[..., 0]
+    for cell in (2, 8, 30):
+        grains = rng.normal(0, 12, (size[0] // cell + 1, size[1] // cell + 1)).astype(np.float32)
+        image = image + cv2.resize(grains, size[::-1])
+    return np.repeat(image.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def crop(name, image):
+    return Crop(Pair(Path(f"{name}.jpg"), None), image, np.zeros(image.shape[:2], bool))
+
+
+def splits_with(image, split="test"):
+    """Three different images in each split; train's first is ``pavement(0)``, and ``split`` has ``image`` as well."""
+    splits = {name: [crop(f"{name}{i}", pavement(10 * n + i)) for i in range(3)] for n, name in enumerate(SPLITS)}
+    return splits | {split: [*splits[split], crop("other_name", image)]}
+
+
+def recompressed(image):
+    return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], cv2.IMREAD_COLOR)
+
+
+COPIES = {
+    "renamed": lambda image: image,
+    "recompressed": recompressed,
+    "turned by 180 degrees": lambda image: np.rot90(image, 2).copy(),
+    "stood up": lambda image: np.rot90(image).copy(),
+    "flipped": lambda image: image[:, ::-1].copy(),
+    "brightened": lambda image: np.clip(image.astype(int) + 20, 0, 255).astype(np.uint8),
+    "grey": lambda image: image[..., :1].copy(),
+    "smaller, flipped and recompressed": lambda image: recompressed(cv2.resize(image[::-1], (320, 180), interpolation=cv2.INTER_AREA)),
+    "painted over in a corner": lambda image: cv2.circle(image.copy(), (40, 300), 120, (40, 90, 180), -1),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_under_another_name_is_found(how):
+    splits = splits_with(COPIES[how](pavement(0)))
+    leaks = find_leaks(splits)
+    ((*pair, alike),) = leaks.duplicates
+    assert pair == ["test", "other_name", "train", "train0"]
+    assert alike >= 0.6
+    assert leaks.photos == {}
+    assert {split: leaks.leaking_stems(split) for split in SPLITS} == {"train": {"train0"}, "val": set(), "test": {"other_name"}}
+    assert [each.pair.stem for each in pictured(leaks.duplicates, splits)] == ["other_name", "train0"]
+    assert duplicates_table(leaks).to_numpy().tolist() == [[*pair, alike]]
+
+
+def test_a_copy_in_val_is_no_leak_of_test():
+    leaks = find_leaks(splits_with(pavement(0), "val"))
+    assert leaks.as_dict()["test_stems"] == []
+    assert leaks.leaking_stems("val") == {"other_name"}
+    assert leaks.notes() == [
+        "Pairs of nearly equal images in different splits: 1 (see explore). Scores on val may be a little too good; "
+        "photo_disjoint goes by the names of photos and may leave them."
+    ]
+
+
+def test_one_shadow_over_different_asphalt_or_none_at_all_is_no_copy():
+    splits = splits_with(pavement(99))
+    grey = np.corrcoef([cv2.resize(each.image, (32, 32))[..., 0].ravel() for each in splits["train"]])
+    assert grey[0, 1] > 0.8  # plain thumbnails would take them for copies
+    flat = [crop(f"flat{i}", np.full((64, 128, 3), 120 + i, np.uint8)) for i in range(2)]
+    leaks = find_leaks(splits | {"val": flat[:1], "test": [*splits["test"], flat[1]]})
+    assert leaks == Leaks({}, [])
+    assert summary(leaks).startswith("No photo has crops in more than one set, and no image nearly equals")
+    assert leaks.notes() == []
+    assert photos_table(leaks).empty and duplicates_table(leaks).empty
+
+
+def test_a_photo_with_crops_in_several_splits_is_found():
+    splits = {split: [crop(f"photo{n}_1_1", pavement(n)), crop("twin_1_1", pavement(9))][: 1 + n] for n, split in enumerate(SPLITS)}
+    splits["val"][1] = crop("twin_641_1", pavement(8))
+    splits["test"].append(crop("twin_1_361", pavement(7)))
+    leaks = find_leaks(splits)
+    assert leaks.photos == {"twin": ["val", "test"]}
+    assert leaks.duplicates == []
+    assert leaks.as_dict()["test_stems"] == ["twin_1_1", "twin_1_361"]
+    assert photos_table(leaks).to_dict("records") == [{"Photo": "twin", "train": 0, "val": 1, "test": 2}]
+    assert summary(leaks).endswith("Images concerned: 0 of train, 1 of val, 2 of test.")
+
+
+# --- a run's data
+
+
+def write_twins(root):
+    """A data set of which a photo is in train, val and test, another in train and val."""
+    write_dataset(root, train=4, val=2, test=2, negatives=0)
+    for seed, (split, stem) in enumerate(
+        [("train", "a_1_1"), ("train", "a_129_1"), ("val", "a_257_1"), ("test", "a_385_1"), ("train", "b_1_1"), ("val", "b_129_1")]
+    ):
+        write_pair(root / f"{split}crop/{stem}.jpg", root / f"{split}crop/{stem}.png", seed=50 + seed)
+    return root
+
+
+def test_facts_tell_the_leaks_once_and_as_json(tmp_path):
+    run_data = RunData(small_params(write_twins(tmp_path / "d"), use_negatives=False), tmp_path)
+    facts = run_data.facts
+    assert facts["leaks"] == {"photos": {"a": ["train", "val", "test"], "b": ["train", "val"]}, "duplicates": [], "test_stems": ["a_385_1"]}
+    assert json.loads(json.dumps(facts)) == facts
+    assert run_data.facts == facts
+    assert run_data.leaks is run_data.leaks
+    assert run_data.notes == [
+        "Photos with crops in more than one split: 2. Scores on test may be a little too good; photo_disjoint removes it."
+    ]
+
+
+def test_photo_disjoint_leaves_no_photo_in_two_splits_and_test_as_it_was(tmp_path):
+    root = write_twins(tmp_path / "d")
+    before = RunData(small_params(root, use_negatives=False), tmp_path)
+    after = RunData(small_params(root, use_negatives=False, photo_disjoint=True), tmp_path)
+    stems = {split: [each.pair.stem for each in after.split(split).crops] for split in SPLITS}
+    assert stems["test"] == [each.pair.stem for each in before.split("test").crops]
+    assert "b_129_1" in stems["val"] and "a_257_1" not in stems["val"]
+    assert {split: len(each) for split, each in stems.items()} == {"train": 4, "val": 3, "test": 3}
+    assert after.facts["leaks"] == {"photos": {}, "duplicates": [], "test_stems": []}
+    assert after.notes == ["Images left out because a later split has crops of their photo (photo_disjoint): 3 of train and 1 of val."]
+
+
+# --- real images
+
+
+def test_the_drawn_sample_leaks_nothing(tmp_path):
+    assert RunData(parse_parameters({}), tmp_path / "sample").leaks == Leaks({}, [])
+
+
+def test_real_photos_of_asphalt_are_told_apart(real_data):
+    crackforest = RunData(small_params(real_data / "CFD", dataset="crackforest"), real_data)
+    assert crackforest.leaks == Leaks({}, [])
+    deepcrack = RunData(small_params(real_data / "DeepCrack", dataset="deepcrack"), real_data)
+    assert deepcrack.leaks.photos == {"11289": ["train", "test"]}
+    assert deepcrack.leaks.duplicates == []
+    thumbnails = np.stack([thumbnail(each.image, 32) for split in SPLITS for each in crackforest.split(split).crops])
+    assert np.triu(correlation(thumbnails, thumbnails), 1).max() < 0.3  # far from the threshold
+
+
+@pytest.mark.slow
+def test_real_crops_hold_two_photos_of_train_under_another_name_in_val(real_data):
+    """Found in CRACK500 itself: two photos of train are in val again, turned by 180 degrees and named a second later."""
+    root = real_data / "CRACK500"
+    run_data = RunData(small_params(root, evaluate_negatives=True), root)
+    leaks = run_data.leaks
+    photos = {(split, stem.rsplit("_", 2)[0]) for *pair, _ in leaks.duplicates for split, stem in (pair[:2], pair[2:])}
+    assert photos == {("train", "20160328_151056"), ("val", "20160328_151057"), ("train", "20160328_151243"), ("val", "20160328_151244")}
+    assert min(alike for *_, alike in leaks.duplicates) > 0.99
+    assert len(leaks.duplicates) == len(leaks.leaking_stems("val")) == 19
+    assert leaks.photos == {} and leaks.leaking_stems("test") == set()
