@@ -190,13 +190,17 @@ def measure_test(
     predictions: Iterator[tuple[Crop, np.ndarray, float]], threshold: float, decided_at: float, params: RunParameters
 ) -> Measured:
     """Measure test at the thresholds val chose, image by image."""
+
+    def images() -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray, float]]:
+        for crop, seg_prob, decision_prob in predictions:
+            if not np.isfinite(seg_prob).all():
+                raise UserError("the network's predictions are not numbers; train it again with a lower learning_rate")
+            decision_prob = float(np.float32(decision_prob))
+            about = {"stem": crop.pair.stem, "photo": crop.pair.photo, "decision_prob": decision_prob}
+            yield about, seg_prob, crop.mask, applied_threshold(seg_prob, decision_prob >= decided_at, threshold, params)
+
     test = Measured(metrics.SEG_THRESHOLDS)
-    for crop, seg_prob, decision_prob in predictions:
-        if not np.isfinite(seg_prob).all():
-            raise UserError("the network's predictions are not numbers; train it again with a lower learning_rate")
-        decision_prob = float(np.float32(decision_prob))
-        about = {"stem": crop.pair.stem, "photo": crop.pair.photo, "decision_prob": decision_prob}
-        test.add(about, seg_prob, crop.mask, applied_threshold(seg_prob, decision_prob >= decided_at, threshold, params))
+    test.add_all(images())
     return test
 
 

@@ -4,7 +4,10 @@ Which images count where is the rule at the top of :mod:`crack_utils.metrics`.
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -63,13 +66,36 @@ class Measured:
     discs: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
     histogram: np.ndarray | int = 0
 
-    def add(self, about: dict[str, Any], seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> None:
-        """Measure one image; ``about`` it are stem, photo, decision_prob and whatever else its row should say."""
-        self.rows.append({**about, "has_crack": bool(mask.any()), "threshold": threshold, **measure(seg_prob, mask, threshold)})
-        if mask.any():
-            self.sweep.append(np.concatenate(metrics.tolerance_counts([seg_prob], [mask], self.thresholds)))
-            self.discs.append(metrics.disc_counts(seg_prob, mask, self.thresholds, 2))
-            self.histogram = self.histogram + metrics.probability_histogram(seg_prob, mask)
+    def add_all(self, images: Iterable[tuple[dict[str, Any], np.ndarray, np.ndarray, float]]) -> None:
+        """Measure images on all cores, in their order, few at a time.
+
+        Args:
+            images: of each what its row should say of it (stem, photo, decision_prob), ``seg_prob``, ``mask``, ``threshold``.
+        """
+        pending: deque[Future] = deque()
+        with ThreadPoolExecutor() as pool:
+            for image in images:
+                pending.append(pool.submit(self._examine, *image))
+                if len(pending) > 2 * (os.cpu_count() or 1):
+                    self._take(*pending.popleft().result())
+            for examined in pending:
+                self._take(*examined.result())
+
+    def _examine(self, about: dict[str, Any], seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> tuple[dict[str, Any], Any]:
+        row = {**about, "has_crack": bool(mask.any()), "threshold": threshold, **measure(seg_prob, mask, threshold)}
+        if not mask.any():
+            return row, None
+        sweep = np.concatenate(metrics.tolerance_counts([seg_prob], [mask], self.thresholds))
+        discs = metrics.disc_counts(seg_prob, mask, self.thresholds, 2)
+        return row, (sweep, discs, metrics.probability_histogram(seg_prob, mask))
+
+    def _take(self, row: dict[str, Any], over_thresholds: Any) -> None:
+        self.rows.append(row)
+        if over_thresholds:
+            sweep, discs, histogram = over_thresholds
+            self.sweep.append(sweep)
+            self.discs.append(discs)
+            self.histogram = self.histogram + histogram
 
     @property
     def per_image(self) -> pd.DataFrame:

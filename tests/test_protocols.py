@@ -19,9 +19,14 @@ NOTHING = np.zeros_like(LINE)
 def measured(*images, decision=0.9):
     """A test set of (predicted, truth) masks, probabilities 0.9 on prediction and 0.2 off it; photos a, a, b, b, ..."""
     test = Measured(SEG_THRESHOLDS)
-    for i, (predicted, truth) in enumerate(images):
-        about = {"stem": f"s{i}", "photo": "abcdefgh"[i // 2], "decision_prob": decision if predicted.any() else 0.1}
-        test.add(about, np.where(predicted, np.float32(0.9), np.float32(0.2)), truth, 0.5)
+    abouts = [
+        {"stem": f"s{i}", "photo": "abcdefgh"[i // 2], "decision_prob": decision if predicted.any() else 0.1}
+        for i, (predicted, _) in enumerate(images)
+    ]
+    test.add_all(
+        (about, np.where(predicted, np.float32(0.9), np.float32(0.2)), truth, 0.5)
+        for about, (predicted, truth) in zip(abouts, images, strict=True)
+    )
     return test
 
 
