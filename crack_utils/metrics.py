@@ -49,8 +49,9 @@ __all__ = [
 ]
 
 SEG_THRESHOLDS = np.arange(0.1, 1, 0.005)  # the 180 values of the record
-CHUNK = 2**15  # pixels looked up at a time: what is made on the way stays in the processor's cache
-CELLS = 2**16  # equal cells of [0, 1], in which thresholds and probabilities are looked up
+CHUNK = 2**17  # pixels looked up at a time: what is made on the way stays in the processor's cache
+TABLE_CELLS = (2**12, 2**16)  # equal cells of [0, 1] in which thresholds are looked up: the coarser that tells them apart
+CELLS = 2**16  # equal cells of [0, 1] in which probabilities are counted
 
 
 # --- how many thresholds a probability exceeds -----------------------------------------------------------------------
@@ -60,25 +61,26 @@ CELLS = 2**16  # equal cells of [0, 1], in which thresholds and probabilities ar
 def _make_tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarray, np.ndarray] | None:
     """For each cell of [0, 1] and one above: how many thresholds lie below it, and the one within (else infinity).
 
-    None where two thresholds share a cell. Against a threshold of double precision a float32 compares as against the largest
-    float32 not above it.
+    None where two thresholds share a cell of the finest table. Against a threshold of double precision a float32 compares as against
+    the largest float32 not above it.
     """
     values = np.array(thresholds)
     if single:
         rounded = values.astype(np.float32)
         values = np.where(rounded.astype(np.float64) > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
     inside = np.flatnonzero((values >= 0) & (values < 1))
-    cell = (values[inside] * CELLS).astype(int)
-    if len(set(cell)) < len(cell):
-        return None
-    below = np.searchsorted(values, np.arange(CELLS + 1) / CELLS, side="left")
-    edge = np.full(CELLS + 1, np.inf, values.dtype)
-    edge[cell] = values[inside]
-    return below.astype(np.int16 if len(values) > 255 else np.uint8), edge
+    for cells in TABLE_CELLS:
+        cell = (values[inside] * cells).astype(int)
+        if len(set(cell)) == len(cell):
+            below = np.searchsorted(values, np.arange(cells + 1) / cells, side="left")
+            edge = np.full(cells + 1, np.inf, values.dtype)
+            edge[cell] = values[inside]
+            return below.astype(np.uint16), edge
+    return None
 
 
 def exceeded(prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """How many thresholds each probability is above, exactly: a table tells for each of 65536 cells of [0, 1].
+    """How many thresholds each probability is above, exactly: a table tells for each cell of [0, 1].
 
     Args:
         prob: float32 or float64 in [0, 1], of any shape.
@@ -98,7 +100,7 @@ def _look_up(prob: np.ndarray, thresholds: np.ndarray, tables: tuple[np.ndarray,
     if tables is None:
         return np.searchsorted(thresholds, np.asarray(prob, np.float64), side="left")
     below, edge = tables
-    cell = (prob * prob.dtype.type(CELLS)).astype(np.int32)  # a power of two: exact
+    cell = (prob * prob.dtype.type(len(below) - 1)).astype(np.int32)  # a power of two: exact
     return below.take(cell) + (prob > edge.take(cell))
 
 
@@ -107,11 +109,12 @@ def _above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarra
     if prob.size and not (prob.min() >= 0 and prob.max() <= 1):
         raise ValueError(f"probabilities must lie in [0, 1], got {prob.min()} to {prob.max()}; logits need a sigmoid first")
     size = len(thresholds) + 1
+    step = np.uint16(size) if kinds * size < 2**16 else size
     histogram = np.zeros(kinds * size, np.int64)
     prob, kind, tables = prob.ravel(), kind.ravel(), _tables(thresholds, prob.dtype)
     for start in range(0, prob.size, CHUNK):
         level = _look_up(prob[start : start + CHUNK], thresholds, tables)
-        histogram += np.bincount(level + size * kind[start : start + CHUNK].astype(np.intp), minlength=kinds * size)
+        histogram += np.bincount(level + step * kind[start : start + CHUNK], minlength=kinds * size)
     return histogram.reshape(kinds, size)[:, ::-1].cumsum(axis=1)[:, ::-1]
 
 
