@@ -1,6 +1,7 @@
 """The command line: ``python -m crack_utils run runs/sample.yaml``."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,8 +127,11 @@ def sweep(options: argparse.Namespace) -> None:
     if not sys.stdout.isatty():
         _print_progress(members, states)
     finished = [member.run.name for member in members if states[member.label] == "finished"]
-    if finished and members[0].label:
-        _compare(finished, Path(members[0].run.name).parent.as_posix())
+    try:
+        if finished and members[0].label:
+            _compare(finished, Path(members[0].run.name).parent.as_posix())
+    except ImportError as error:
+        print(f"No comparison: it takes Jupyter ({error}). Where that is installed: python -m crack_utils compare")
     if len(finished) < len(members):
         raise UserError(f"{len(members) - len(finished)} of {len(members)} runs failed; the same command tries them again")
 
@@ -139,6 +143,8 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def _compare(runs: list[str], name: str) -> None:
+    if Run(name).path("params.json").is_file():
+        raise UserError(f"{name} is a run, whose write-up the comparison would replace; give the comparison another --name")
     from crack_utils.reporting import runner
 
     print(f"Comparison: {runner.compare(runs, name)}")
@@ -176,4 +182,5 @@ def _print_progress(members: list[Member], states: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by a cluster: as from the keyboard, members and kernels too
     sys.exit(main())

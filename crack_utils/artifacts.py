@@ -25,7 +25,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from crack_utils.config import PARAMETER_DEFAULTS, RUN_NAME, RunParameters, check_run_name, parse_parameters
-from crack_utils.errors import MissingRun, ParameterError
+from crack_utils.errors import MissingRun, ParameterError, UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HISTORY_COLUMNS = ["epoch", "loss", "loss_segmentation", "loss_decision", "learning_rate", "time_s"]
@@ -100,6 +105,35 @@ class Run:
 
     def path(self, file_name: str) -> Path:
         return self.folder / file_name
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes out of the folder, where the system can.
+
+        Raises:
+            UserError: another process trains or evaluates this run.
+        """
+        if fcntl is None:
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.path(".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"run {self.name} is in the hands of another process; wait for it, or choose another run_name") from None
+            yield
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether another process trains or evaluates this run."""
+        if not self.path(".lock").is_file():
+            return False
+        try:
+            with self.claimed():
+                return False
+        except UserError:
+            return True
 
     def notebook(self, name: str) -> Path:
         """Where the executed copy of notebook ``name`` is kept."""

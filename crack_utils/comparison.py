@@ -3,37 +3,60 @@
 import os
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 
 from crack_utils import artifacts
 from crack_utils.artifacts import Run
-from crack_utils.config import PARAMETER_DEFAULTS, UNIDENTIFYING
-from crack_utils.errors import MissingRun
+from crack_utils.config import PARAMETER_DEFAULTS, RUN_NAME, UNIDENTIFYING
+from crack_utils.errors import MissingRun, UserError
 from crack_utils.reporting import record
 from crack_utils.reporting.tables import Link, plain
 from crack_utils.uncertainty import paired_difference
 
+FOLDERS = ("data_root", "negatives_root")
 FIGURES = ("val F1", "test F1", "precision", "recall", "decision F1")
 
 
 def find_runs(patterns: Collection[str]) -> list[Run]:
     """The evaluated runs that match any of ``patterns``: a name, a folder of runs, or a pattern such as ``trial/*``.
 
+    Those whose artifacts cannot be read, or are of a version without some, are left out and named.
+
     Raises:
         MissingRun: a pattern that no evaluated run matches.
     """
     root = artifacts.home() / "runs"
     names = sorted(path.parent.relative_to(root).as_posix() for path in root.rglob("metrics.json"))
+    names = [name for name in names if RUN_NAME.fullmatch(name)]
     found: dict[str, Run] = {}
     for pattern in patterns:
         matching = [name for name in names if fnmatch(name, pattern) or name.startswith(pattern.rstrip("/") + "/")]
         if not matching:
             raise MissingRun(f"no evaluated run is called {pattern}; there are {', '.join(names) or 'none yet: train and evaluate first'}")
         found |= {name: Run(name) for name in matching}
-    return list(found.values())
+    reasons = {name: _unreadable(run) for name, run in found.items()}
+    for name, reason in reasons.items():
+        if reason:
+            print(f"Left out: {name} ({reason})")
+    if all(reasons.values()):
+        raise MissingRun(f"none of these runs can be compared: {', '.join(found)}; evaluate them again with this version")
+    return [run for name, run in found.items() if not reasons[name]]
+
+
+def _unreadable(run: Run) -> str | None:
+    """Why a run cannot be compared; None where it can."""
+    try:
+        _row(run, [])
+        return None
+    except UserError as error:
+        return str(error)
+    except KeyError as error:
+        return f"of a version that knew no {error}"
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
@@ -63,7 +86,7 @@ def _group_names(frame: pd.DataFrame) -> dict[str, str]:
 def _row(run: Run, names: list[str]) -> dict[str, Any]:
     resolved, metrics = run.load_resolved(), run.load_metrics()
     given = resolved["given"]
-    values = {name: plain(given.get(name, PARAMETER_DEFAULTS[name])) for name in names}
+    values = {name: _shown(name, given.get(name, PARAMETER_DEFAULTS[name])) for name in names}
     segmentation = metrics["segmentation_2px"]
     comparable = record.is_comparable(resolved)
     return {
@@ -71,7 +94,8 @@ def _row(run: Run, names: list[str]) -> dict[str, Any]:
         "seed": resolved["seed"],
         **values,
         "group": ", ".join(f"{name} {value}" for name, value in values.items()) or "all",
-        "val F1": metrics["val"]["segmentation_2px"]["f1"],
+        # A run that chose on test has no figure of val, and nothing to be preferred for.
+        "val F1": float("nan") if resolved["validate_on_test"] else metrics["val"]["segmentation_2px"]["f1"],
         "test F1": segmentation["f1"],
         "precision": segmentation["precision"],
         "recall": segmentation["recall"],
@@ -81,11 +105,17 @@ def _row(run: Run, names: list[str]) -> dict[str, Any]:
     }
 
 
+def _shown(name: str, value: Any) -> str:
+    """A parameter's value; of a folder its name alone, for a page is passed on."""
+    return Path(value).name if name in FOLDERS and value else plain(value)
+
+
 def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each combination of differing parameters, best on val first: figures as mean ± standard deviation over its seeds."""
     rows = []
     for group, runs in by_group(frame).items():
-        row = {"Combination": group if rows else f"{group} (best on val)", "Runs": len(runs)}
+        is_best = not rows and runs["val F1"].notna().any()
+        row = {"Combination": f"{group} (best on val)" if is_best else group, "Runs": len(runs)}
         row |= {title: spread(runs[title]) for title in FIGURES}
         if frame["published F1"].notna().any():
             row["published F1"] = "not published" if runs["published F1"].isna().all() else f"{runs['published F1'].mean():.4f}"
@@ -131,6 +161,8 @@ def by_group(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def spread(values: pd.Series) -> str:
     """Mean, and standard deviation where there are several values."""
+    if values.isna().all():
+        return "none"
     return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
 
 
@@ -138,7 +170,7 @@ def runs_table(frame: pd.DataFrame, page: str) -> pd.DataFrame:
     """A row a run, each with a link to its pages where it has any, from the page ``report/PAGE/index.html``."""
     order = frame.sort_values("val F1", ascending=False, kind="stable")
     cells = {"Run": [_link(name, page) for name in order["run"]], "Seed": order["seed"].tolist()}
-    cells |= {name: [f"{value:.4f}" for value in order[name]] for name in FIGURES}
+    cells |= {name: [plain(None if np.isnan(value) else f"{value:.4f}") for value in order[name]] for name in FIGURES}
     cells["Minutes"] = [f"{value:.1f}" for value in order["minutes"]]
     return pd.DataFrame(cells, dtype=object)
 
@@ -151,31 +183,44 @@ def _link(name: str, page: str) -> Link | str:
 
 def common_table(runs: Sequence[Run]) -> pd.DataFrame:
     """The parameters that all the runs share and that are not the write-up's; folders stay out of a page that is passed on."""
-    hidden = {*UNIDENTIFYING, "seed", "data_root", "negatives_root", *differing(runs)}
+    hidden = {*UNIDENTIFYING, "seed", *FOLDERS, *differing(runs)}
     rows = {name: value for name, value in runs[0].load_params().given().items() if name not in hidden}
     return pd.DataFrame({"Parameter": rows.keys(), "Value": pd.Series(list(rows.values()), dtype=object)})
 
 
 def histories(frame: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
     """The histories of each group's runs, the best group on val first."""
-    return {group: [Run(name).load_history() for name in runs["run"]] for group, runs in by_group(frame).items()}
+    return {group: [_history(Run(name)) for name in runs["run"]] for group, runs in by_group(frame).items()}
+
+
+def _history(run: Run) -> pd.DataFrame:
+    history = run.load_history()
+    return history.assign(val_f1=np.nan) if run.load_params().validate_on_test else history  # its validations saw test
 
 
 def notices(runs: Sequence[Run]) -> list[str]:
     """What a reader must know of the runs' data before comparing any figure."""
-    facts = [run.load_facts() for run in runs]
-    texts = ["The images are drawn by a program. They are not photos."] if any(fact["drawn"] for fact in facts) else []
-    if len({(fact["test_title"], str(fact["counts"]["test"])) for fact in facts}) > 1:
-        titles = ", ".join(sorted({fact["test_title"] for fact in facts}))
+    facts = {run.name: run.load_facts() for run in runs}
+    first = next(iter(facts.values()))
+    texts = ["The images are drawn by a program. They are not photos."] if any(fact["drawn"] for fact in facts.values()) else []
+    if len({frozenset(run.load_per_image()["stem"]) for run in runs}) > 1:
+        titles = ", ".join(sorted({fact["test_title"] for fact in facts.values()}))
         texts.append(f"These runs were not tested on the same images ({titles}): their figures cannot be compared.")
-    elif facts[0].get("test_is_part_of_official") and not facts[0]["drawn"]:
-        texts.append(f"Test figures are those of the {facts[0]['test_title']}, not of the whole official test set.")
-    return texts + sorted({note for fact in facts for note in fact["notes"]})
+    elif first.get("test_is_part_of_official") and not first["drawn"]:
+        texts.append(f"Test figures are those of the {first['test_title']}, not of the whole official test set.")
+    for note in dict.fromkeys(note for fact in facts.values() for note in fact["notes"]):
+        names = [name for name, fact in facts.items() if note in fact["notes"]]
+        texts.append(note if len(names) == len(facts) else f"{', '.join(names)}: {note}")
+    return texts
 
 
 def words(frame: pd.DataFrame) -> str:
     """Which combination val prefers, and whether the gap to the next is more than chance between seeds."""
+    if len(frame) == 1:
+        return "One run: there is nothing to compare it with."
     groups = list(by_group(frame).values())
+    if groups[0]["val F1"].isna().all():
+        return f"{len(frame)} runs that chose their checkpoints and thresholds on test: none can be preferred."
     if len(groups) == 1:
         return f"{len(frame)} runs that differ in nothing but their seed: mean F1 {spread(frame['test F1'])} on test."
     best, second = groups[0], groups[1]
@@ -184,10 +229,10 @@ def words(frame: pd.DataFrame) -> str:
         f"{len(frame)} runs of {len(groups)} combinations. Val prefers **{best['group'].iloc[0]}**: "
         f"mean F1 {spread(best['val F1'])} on val and {spread(best['test F1'])} on test, which took no part in the choice."
     ]
-    several = [runs["test F1"] for runs in groups if len(runs) > 1]
+    several = [runs["test F1"] for runs in groups if runs["seed"].nunique() > 1]
     if several:
         deviation = (sum(((values - values.mean()) ** 2).sum() for values in several) / sum(len(values) - 1 for values in several)) ** 0.5
-        says = "says nothing" if abs(gap) < 2 * deviation else "is more than seeds alone do"
+        says = "says nothing" if abs(gap) <= 2 * deviation else "is more than seeds alone do"
         sentences.append(
             f"Between seeds, F1 on test has a standard deviation of {deviation:.3f}. On test the second, {second['group'].iloc[0]}, lies "
             f"{abs(gap):.3f} {'below' if gap >= 0 else 'above'}: this gap {says} (twice that deviation is {2 * deviation:.3f})."

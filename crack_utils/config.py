@@ -20,7 +20,7 @@ DATASETS = Literal["sample", "crack500", "crackforest", "deepcrack", "merged", "
 ARCHITECTURES = Literal["segdecnet", "segdecnet++", "segdecnet-jim", "unet", "segformer"]
 AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
 HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
-SCHEDULE = re.compile(r"cosine|step (\d+) (\d*\.?\d+)")
+SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d+|1|1\.0+)")
 RUN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*")
 
 
@@ -114,7 +114,7 @@ class RunParameters:
     @classmethod
     def _known_schedule(cls, value: str | None) -> str | None:
         if value is not None and not SCHEDULE.fullmatch(value):
-            raise ValueError("should be cosine, or 'step N FACTOR' such as 'step 5 0.95'")
+            raise ValueError("should be cosine, or 'step N FACTOR' with FACTOR up to 1, such as 'step 5 0.95'")
         return value
 
     @field_validator("augmentation_parts")
@@ -149,6 +149,10 @@ class RunParameters:
             raise ValueError(f"hard_negative_mining {self.hard_negative_mining!r} needs k below b, and b as batch_size {self.batch_size}")
         if self.warmup_epochs and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} must be below epochs {self.epochs}")
+        if self.best_model_type != "seg" and not self.decision_loss:
+            raise ValueError(
+                f"best_model_type {self.best_model_type} goes by the decision, which decision_loss False leaves untrained; use seg"
+            )
         if (self.encoder or self.pretrained) and self.architecture.startswith("segdecnet"):
             raise ValueError(f"encoder and pretrained are for unet and segformer; {self.architecture} has an encoder of its own")
         return self
@@ -243,7 +247,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ParameterError(f"{path} is not readable as YAML: {error}") from None
+        raise ParameterError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):

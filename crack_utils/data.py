@@ -289,6 +289,11 @@ class RunData:
             crops = self._choose_negatives(name, read_crops(self._pairs[name], self.params.input_channels))
             if not any(crop.has_crack for crop in crops):
                 raise DataError(f"no image of {name} in {self.root} has a crack; masks need pixels brighter than 127")
+            if name == self.params.choosing_split and self.params.best_model_type != "seg" and all(crop.has_crack for crop in crops):
+                self.notes.append(
+                    f"{name} holds no crack-free image, so the decision's average precision is always 1: best_model_type "
+                    f"{self.params.best_model_type} had nothing to choose the checkpoint by."
+                )
             self._decoded[name] = CropDataset(crops, self.input_size, **self._learning_options() if name == "train" else {})
         return self._decoded[name]
 

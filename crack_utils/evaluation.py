@@ -135,6 +135,11 @@ def evaluate_run(run: Run) -> dict[str, Any]:
     """
     if run.is_evaluated:
         return run.load_metrics()
+    with run.claimed():
+        return _evaluate(run)
+
+
+def _evaluate(run: Run) -> dict[str, Any]:
     params = run.load_params()
     try:
         device = resolve_device(params.device)

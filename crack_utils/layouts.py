@@ -99,7 +99,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
         raise DataError(f"data_root {root} is not a folder; give the folder that holds the data set (see README.md)")
     notes: list[str] = []
     found = {"crackforest": _find_crackforest, "deepcrack": _find_deepcrack}.get(dataset, _find_folders)(root, notes)
-    found = _read_lists(root, found) or found
+    found = _merge(found, _read_lists(root, found))
     if dataset in ("deepcrack", "merged"):
         found = {split: [_with_source(pair, dataset) for pair in pairs] for split, pairs in found.items()}
     if "train" not in found and "all" not in found:
@@ -112,6 +112,14 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
         found |= draw_splits(pool, drawn, seed)
         notes.append(f"These data fix no {' and no '.join(drawn)}: drawn by photo from the {len(pool)} images (split_seed {seed}).")
     return FoundSplits(found, drawn, notes)
+
+
+def _merge(found: dict[str, list[Pair]], listed: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+    """Lists before folders: a split that is listed holds what its list names, one that lies in folders what no list names."""
+    if "all" in found and listed:
+        return listed
+    taken = {pair.image_path for pairs in listed.values() for pair in pairs}
+    return {split: [pair for pair in pairs if pair.image_path not in taken] for split, pairs in found.items()} | listed
 
 
 def _with_source(pair: Pair, dataset: str) -> Pair:

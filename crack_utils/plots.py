@@ -34,17 +34,18 @@ def plot_loss(history: pd.DataFrame, column: str, label: str, ax: Axes) -> Axes:
 
 
 def plot_validation(history: pd.DataFrame, ax: Axes) -> Axes:
-    """The three training losses, with val's average precision of the decision on a second axis."""
+    """The three training losses, with the decision's average precision at each validation, if any, on a second axis."""
     for column, color in (("loss", BLUE), ("loss_segmentation", ORANGE), ("loss_decision", GREY)):
         ax.plot(history["epoch"], history[column], color=color, label=column.removeprefix("loss_"), marker=_marker(history))
-    right = ax.twinx()
-    right.spines["right"].set_visible(True)
-    right.grid(False)
+    lines = list(ax.get_lines())
     validated = history.dropna(subset="val_decision_ap")
-    right.plot(validated["epoch"], validated["val_decision_ap"], "--o", color=GREEN, markersize=4, label="val AP (right)")
-    right.set_ylabel("average precision")
-    right.set_ylim(0, 1.02)
-    lines = [*ax.get_lines(), *right.get_lines()]
+    if len(validated):
+        right = ax.twinx()
+        right.spines["right"].set_visible(True)
+        right.grid(False)
+        lines += right.plot(validated["epoch"], validated["val_decision_ap"], "--o", color=GREEN, markersize=4, label="AP (right)")
+        right.set_ylabel("average precision")
+        right.set_ylim(0, 1.02)
     _by_epoch(ax, "loss").figure.legend(lines, [line.get_label() for line in lines], loc="outside upper center", ncols=4, frameon=False)
     return ax
 
@@ -56,7 +57,7 @@ def plot_scores(history: pd.DataFrame, ax: Axes) -> Axes:
         ax.plot(validated["epoch"], validated[column], color=color, label=label, marker="o", markersize=4)
     ax.set_ylim(0, 1)
     ax.legend(frameon=False, ncols=3)
-    return _by_epoch(ax, "score on val")
+    return _by_epoch(ax, "score at validation")
 
 
 def _by_epoch(ax: Axes, ylabel: str) -> Axes:

@@ -4,6 +4,7 @@ A configuration is a sweep if it holds, beside the parameters all members share,
 list of values, every combination), ``members`` (name: its parameters, instead of a grid) and ``seeds`` (a list).
 """
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -24,7 +25,7 @@ import torch
 from crack_utils import artifacts
 from crack_utils.artifacts import Run
 from crack_utils.config import RunParameters, check_names, check_run_name, parse_parameters, read_yaml, resolve_folders
-from crack_utils.errors import ParameterError
+from crack_utils.errors import ParameterError, UserError
 from crack_utils.sample import ensure_sample
 
 GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
@@ -57,10 +58,13 @@ def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> 
     given: dict[str, Any] = {name: None if value in ("None", "null") else value for name, value in overrides or []}
     name = check_run_name(given.pop("run_name", _name_of(path.resolve().with_suffix(""))))
     given = resolve_folders(given)
-    sweep = values.pop("sweep", None)
-    if sweep is None:
+    if "sweep" not in values:
         return [Member("", Run(name), parse_parameters(values | given))]
-    return [_member(name, label, values | differing | given) for label, differing in _combinations(sweep, path)]
+    combinations = _combinations(values.pop("sweep"), path)
+    swept = [key for _, differing in combinations for key in differing if key in given]
+    if swept:
+        raise ParameterError(f"{swept[0]} is what the sweep {path} varies; override another parameter, or edit the file")
+    return [_member(name, label, values | differing | given) for label, differing in combinations]
 
 
 def _name_of(file: Path) -> str:
@@ -89,6 +93,10 @@ def _combinations(sweep: Any, path: Path) -> list[tuple[str, dict[str, Any]]]:
         raise ParameterError(f"sweep in {path}: members should hold 'name: {{parameter: value}}' lines, got {members!r}")
     if not isinstance(seeds, list):
         raise ParameterError(f"sweep in {path}: seeds should be a list such as [101, 102], got {seeds!r}")
+    if not (grid or members or seeds):
+        raise ParameterError(f"sweep in {path}: it has no members; give grid, members or seeds")
+    if seeds and any("seed" in values for values in (grid, *(each or {} for each in members.values()))):
+        raise ParameterError(f"sweep in {path}: seed stands beside seeds; give one of them")
     named = [(str(label), values or {}) for label, values in members.items()] or [
         ("_".join(f"{name}-{value}" for name, value in zip(grid, values, strict=True)), dict(zip(grid, values, strict=True)))
         for values in itertools.product(*grid.values())
@@ -114,6 +122,8 @@ def pick_member(path: Path | str, overrides: list[list[str]] | None = None, labe
         raise ParameterError(
             f"{path} is a sweep of {len(members)} runs: use the command sweep, or --member with one of {', '.join(members)}"
         )
+    if label is not None and "" in members:
+        raise ParameterError(f"{path} is one run, no sweep: leave --member out")
     if label is not None:
         check_names({label: None}, members, "member")
     return members[label or ""]
@@ -125,25 +135,32 @@ def pick_member(path: Path | str, overrides: list[list[str]] | None = None, labe
 def is_finished(member: Member, pages: bool) -> bool:
     """Whether a member was trained with these parameters and evaluated, and has its pages if it should."""
     run = member.run
-    return (
-        run.is_trained
-        and run.is_evaluated
-        and not run.load_params().differences(member.params)
-        and (not pages or (artifacts.report_dir(run.name) / "index.html").is_file())
-    )
+    has_pages = not pages or (artifacts.report_dir(run.name) / "index.html").is_file()
+    return run.is_trained and run.is_evaluated and has_pages and _is_of(member)
+
+
+def _is_of(member: Member) -> bool:
+    """Whether the run's folder holds a training with the member's parameters."""
+    with contextlib.suppress(UserError):  # what cannot be read is not finished: running the member says why
+        return not member.run.load_params().differences(member.params)
+    return False
 
 
 def progress_table(members: list[Member], states: dict[str, str]) -> pd.DataFrame:
     """How far each member is, from its artifacts; ``states`` by label."""
     rows = []
     for member in members:
-        history = member.run.load_history() if member.run.path("history.csv").is_file() else pd.DataFrame({"epoch": [], "val_f1": []})
+        history, test_f1 = pd.DataFrame({"epoch": [], "val_f1": []}), float("nan")
+        if _is_of(member):
+            with contextlib.suppress(UserError):  # not there yet
+                history = member.run.load_history()
+                test_f1 = member.run.load_metrics()["segmentation_2px"]["f1"]
         rows.append(
             {
                 "member": member.label or member.run.name,
                 "epoch": f"{len(history)}/{member.params.epochs}",
                 "val F1": history["val_f1"].max(),
-                "test F1": member.run.load_metrics()["segmentation_2px"]["f1"] if member.run.is_evaluated else float("nan"),
+                "test F1": test_f1,
                 "state": states[member.label],
             }
         )
@@ -229,6 +246,8 @@ def run_members(
 
 
 def _run_one(member: Member, command: list[str], environment: dict[str, str], running: list[subprocess.Popen]) -> str:
+    if member.run.is_claimed:
+        return "failed: in the hands of another process"
     log = member.run.path("output.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
@@ -238,6 +257,8 @@ def _run_one(member: Member, command: list[str], environment: dict[str, str], ru
         running.remove(process)
     if status == 0:
         return "finished"
+    if status == 130:
+        return "stopped"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     why = f"killed by signal {-status}" if status < 0 else lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
     return f"failed: {why}"

@@ -48,12 +48,13 @@ def train_run(params: RunParameters, run_name: str | None = None, overwrite: boo
         "device": str(device),
         "input_height": data.input_size[0],
         "input_width": data.input_size[1],
-        "evaluate_negatives": params.evaluates_negatives,
+        "evaluate_negatives": any(facts["counts"][split]["negatives"] for split in ("val", "test")),
     }
-    if not (is_same and run.path("checkpoint.pt").is_file()):
-        run.forget_results()
-    run.save_params(params, resolved, facts)
-    Training(run, params, data, device).fit()
+    with run.claimed():
+        if not (is_same and run.path("checkpoint.pt").is_file()):
+            run.forget_results()
+        run.save_params(params, resolved, facts)
+        Training(run, params, data, device).fit()
     return run
 
 
@@ -82,6 +83,7 @@ class Training:
         self.optimizer = build_optimizer(self.model, params)
         self.pos_weights = positive_weights(data.split("train"), device) if params.positive_weights else (None, None)
         self.history: list[dict[str, float]] = []
+        self._images = [crop.pair.stem for crop in data.split("train").crops]
         self.difficulty = np.full(len(data.split("train")), np.nan)  # of each image when it was last trained on
         self.uses = np.zeros(len(self.difficulty), int)  # how often frequency-of-use sampling drew each image
         self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}
@@ -112,6 +114,9 @@ class Training:
         """One pass over the epoch's images, then one over the hardest; the mean losses are those of the first pass."""
         params, dataset = self.params, self.data.split("train")
         rng = np.random.default_rng([params.seed, epoch])
+        torch.manual_seed(
+            int(np.random.SeedSequence([params.seed, epoch, 1]).generate_state(1)[0])
+        )  # for networks that draw, as in dropout
         weights = self._loss_weights(epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(params, epoch)
@@ -194,11 +199,16 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "best": self.best,
+            "images": self._images,
             "difficulty": torch.from_numpy(self.difficulty.copy()),
             "uses": torch.from_numpy(self.uses.copy()),
         }
 
     def _resume(self, state: dict[str, Any]) -> None:
+        if state["images"] != self._images:
+            raise UserError(
+                f"the training images are not those run {self.run.name} began with; choose another run_name, or remove {self.run.folder}"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.history, self.best = state["history"], state["best"]
@@ -210,9 +220,11 @@ class Training:
 
     def _announcement(self, done: int) -> str:
         params, train = self.params, self.data.split("train")
-        images = 2 * train.positives if params.frequency_of_use_sampling and train.negatives else len(train)
+        is_sampled = params.frequency_of_use_sampling and train.negatives
+        images = 2 * train.positives if is_sampled else len(train)
+        distinct = train.positives + min(train.positives, train.negatives) if is_sampled else images
         k, b, _ = params.hard_batches or (0, 1, 0)
-        again = -(-images // (b - k)) * k if k else len(hardest(np.zeros(images), params.hard_negative_mining))
+        again = -(-images // (b - k)) * k if k else len(hardest(np.zeros(distinct), params.hard_negative_mining))
         train_s, predict_s = measure_step(self.model, self.params, train, self.device)
         validations = sum(self._is_checkpoint_epoch(epoch) for epoch in range(done, params.epochs)) if params.validate else 0
         steps = -(-images // params.batch_size) + -(-again // params.batch_size)

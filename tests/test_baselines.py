@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import small_params, write_dataset
 
-from crack_utils import evaluation
+from crack_utils import evaluation, training
 from crack_utils.baselines import Baseline
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.losses import decision_loss
@@ -69,6 +69,24 @@ def test_pretrained_encoders_see_images_as_they_were_trained_and_stored_weights_
     assert trained.mean.flatten().tolist() == pytest.approx(statistics["mean"])
     stored.load_state_dict(trained.state_dict())
     assert torch.equal(stored.mean, trained.mean)
+
+
+def test_a_network_that_draws_at_random_goes_on_as_the_unbroken_training_would_have(home, tmp_path, monkeypatch):
+    params = small_params(write_dataset(tmp_path / "d"), architecture="segformer", encoder="mit_b0", validation_n_epochs=1, batch_size=2)
+    whole = train_run(params, "whole")
+    real = training.Training._train_epoch
+
+    def stop(self, epoch):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return real(self, epoch)
+
+    monkeypatch.setattr(training.Training, "_train_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(params, "stopped")
+    monkeypatch.setattr(training.Training, "_train_epoch", real)
+    resumed = train_run(params, "stopped")
+    assert resumed.path("model.safetensors").read_bytes() == whole.path("model.safetensors").read_bytes()
 
 
 def test_a_baseline_trains_and_is_evaluated_like_the_family(home, tmp_path):

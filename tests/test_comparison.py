@@ -62,7 +62,7 @@ def test_a_gap_is_judged_by_what_seeds_do():
 
     def frame(*f1):
         groups = [group for group in "ab" for _ in range(len(f1) // 2)]
-        return pd.DataFrame({"run": [str(i) for i in range(len(f1))], "group": groups, "val F1": f1, "test F1": f1})
+        return pd.DataFrame({"run": [str(i) for i in range(len(f1))], "group": groups, "val F1": f1, "test F1": f1, "seed": range(len(f1))})
 
     assert "this gap says nothing" in comparison.words(frame(0.70, 0.72, 0.69, 0.71))
     assert "this gap is more than seeds alone do" in comparison.words(frame(0.70, 0.71, 0.50, 0.51))
@@ -95,7 +95,40 @@ def test_runs_on_other_images_and_with_warnings_are_announced(runs, tmp_path):
     evaluation.evaluate_run(other)
     notices = comparison.notices([*runs, other])
     assert "not tested on the same images (CRACK500 test subset (2 images), CRACK500 test subset (3 images))" in notices[0]
-    assert any("were chosen on test" in notice for notice in notices)
+    assert any(notice.startswith("other: Checkpoint and thresholds were chosen on test") for notice in notices)
+
+
+def test_a_run_that_chose_on_test_is_never_preferred(runs, tmp_path):
+    root = runs[0].load_resolved()["data_root"]
+    cheat = train_run(small_params(root, validate_on_test=True, hard_negative_mining=0, epochs=3), "cheat")
+    evaluation.evaluate_run(cheat)
+    frame = comparison.load([*runs, cheat])
+    assert frame.set_index("run")["val F1"].isna().to_dict()["cheat"]
+    assert "cheat" not in comparison.summary_table(frame)["Combination"][0]
+    assert comparison.histories(frame)["cheat"][0]["val_f1"].isna().all()
+    assert "chose their checkpoints and thresholds on test: none can be preferred" in comparison.words(comparison.load([cheat, cheat]))
+
+
+def test_folders_show_by_name_alone_and_other_images_are_noticed_whatever_their_number(runs, tmp_path):
+    root = write_dataset(tmp_path / "elsewhere")
+    for path in sorted((root / "testcrop").iterdir()):
+        path.rename(path.with_name(path.name.replace("08101", "09101")))
+    other = train_run(small_params(root, learning_rate=0.001, hard_negative_mining=0), "other")
+    evaluation.evaluate_run(other)
+    frame = comparison.load([runs[0], other])
+    assert set(comparison.values_table(frame)["data_root"]) == {"d", "elsewhere"}
+    assert "not tested on the same images" in comparison.notices([runs[0], other])[0]
+
+
+def test_runs_that_cannot_be_read_are_left_out_and_named(runs, home, capsys):
+    (home / "runs" / "old copy").mkdir()
+    (home / "runs" / "old copy" / "metrics.json").write_text("{}")
+    runs[0].path("params.json").write_text("{broken")
+    found = comparison.find_runs(["*"])
+    assert len(found) == 3
+    assert f"Left out: {runs[0].name} (" in capsys.readouterr().out
+    with pytest.raises(MissingRun, match="none of these runs can be compared"):
+        comparison.find_runs([runs[0].name])
 
 
 @pytest.mark.slow

@@ -254,6 +254,16 @@ def test_lists_fix_the_splits(tmp_path, line):
     assert find_splits(root, "folder").drawn == ["val"]
 
 
+def test_a_list_of_one_split_leaves_the_folders_of_the_others(tmp_path):
+    write_dataset(tmp_path, train=4, negatives=0)
+    stem = sorted(path.stem for path in (tmp_path / "traincrop").glob("*.jpg"))[0]
+    (tmp_path / "val.txt").write_text(f"{stem}\n")
+    found = find_splits(tmp_path, "crack500").pairs
+    assert [pair.stem for pair in found["val"]] == [stem]
+    assert stem not in [pair.stem for pair in found["train"]]
+    assert (len(found["train"]), len(found["test"])) == (3, 2)
+
+
 def test_lists_that_cannot_be_are_named(tmp_path):
     root = write_folder(tmp_path / "own", photos=3, crops=1)
     names = sorted(path.stem for path in (root / "images").iterdir())

@@ -49,8 +49,19 @@ def test_named_members_keep_their_names_and_overrides_win(home):
 def test_a_file_without_a_sweep_is_one_run(home):
     (member,) = read_members(write(home, "epochs: 3"))
     assert (member.label, member.run.name) == ("", "trial")
-    with pytest.raises(ParameterError, match="unknown member x"):
+    with pytest.raises(ParameterError, match="is one run, no sweep: leave --member out"):
         pick_member(write(home, "epochs: 3"), None, "x")
+    with pytest.raises(ParameterError, match="unknown member x"):
+        pick_member(write(home, "sweep: {seeds: [1]}"), None, "x")
+
+
+def test_what_a_sweep_varies_is_not_overridden(home):
+    path = write(home, "sweep: {grid: {epochs: [3, 4]}, seeds: [1]}")
+    with pytest.raises(ParameterError, match=r"epochs is what the sweep .* varies"):
+        read_members(path, [["epochs", "5"]])
+    with pytest.raises(ParameterError, match="seed is what the sweep"):
+        read_members(path, [["seed", "5"]])
+    assert {member.params.batch_size for member in read_members(path, [["batch_size", "2"]])} == {2}
 
 
 @pytest.mark.parametrize(
@@ -64,6 +75,9 @@ def test_a_file_without_a_sweep_is_one_run(home):
         ("{seeds: 3}", r"seeds should be a list such as \[101, 102\], got 3"),
         ("{seeds: [3, 3]}", "two members are called alike"),
         ("{grid: {epoch: [3]}}", r"member epoch-3: unknown parameter epoch; did you mean epochs\?"),
+        ("{}", "should hold grid, members or seeds"),
+        ("{grid: {}}", "it has no members"),
+        ("{grid: {seed: [1]}, seeds: [2]}", "seed stands beside seeds"),
         ("{grid: {epochs: [3, ten]}}", "member epochs-ten: epochs: should be a valid integer"),
     ],
 )
@@ -104,6 +118,22 @@ def test_a_member_that_fails_or_is_killed_takes_no_other_with_it(members):
         "seed4": "failed: exit status 3",
     }
     assert members[2].run.path("output.log").read_text() == "well\n"
+
+
+def test_a_member_another_process_works_on_is_left_to_it(members):
+    with members[0].run.claimed():
+        states = run_members(members[:2], lambda _: python("print('well')"), slots(1), False, lambda _: None)
+    assert states == {"seed1": "failed: in the hands of another process", "seed2": "finished"}
+
+
+def test_a_folder_that_cannot_be_read_stops_no_other_member(members):
+    run = members[0].run
+    run.folder.mkdir(parents=True)
+    for name in ("params.json", "model.safetensors", "metrics.json"):
+        run.path(name).write_text("{broken")
+    states = run_members(members[:2], lambda _: python("print('well')"), slots(1), False, lambda _: None)
+    assert set(states.values()) == {"finished"}
+    assert progress_table(members[:2], states)["epoch"].tolist() == ["0/100", "0/100"]
 
 
 def test_as_many_run_at_once_as_there_are_places(members, tmp_path):

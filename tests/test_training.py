@@ -358,6 +358,27 @@ def test_a_stopped_training_with_sampling_and_mining_goes_on_the_same(home, tmp_
     assert Run("stopped").path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
 
 
+def test_a_training_does_not_go_on_with_other_images(home, tmp_path, steps, monkeypatch):
+    root = write_dataset(tmp_path / "d")
+    params = small_params(root, epochs=3, validation_n_epochs=1)
+    real = training.Training._train_epoch
+    monkeypatch.setattr(
+        training.Training, "_train_epoch", lambda self, epoch: real(self, epoch) if epoch < 1 else (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        train_run(params, "a")
+    write_dataset(root, train=6)
+    with pytest.raises(UserError, match="the training images are not those run a began with"):
+        train_run(params, "a")
+
+
+def test_two_processes_do_not_train_one_run(home, small_data, steps):
+    with Run("a").claimed(), pytest.raises(UserError, match="run a is in the hands of another process"):
+        train_run(small_params(small_data), "a")
+    assert not Run("a").path("params.json").exists()
+    train_run(small_params(small_data), "a")
+
+
 def tiny_weights(run):
     from safetensors.torch import load_file
 

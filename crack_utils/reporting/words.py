@@ -88,9 +88,16 @@ def losses(resolved: dict[str, Any]) -> str:
     return f"The total is the segmentation loss plus {delta} times the decision loss; the curves of the two show them unweighted."
 
 
+def validation(resolved: dict[str, Any]) -> str:
+    """The caption of the losses' figure with val's average precision."""
+    losses = "The three training losses"
+    chosen_on = "test" if resolved["validate_on_test"] else "val"
+    return f"{losses}, and the average precision of the decision on {chosen_on} (right axis)." if resolved["validate"] else f"{losses}."
+
+
 def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
     """What the decision table does not say by itself."""
-    val = metrics["val"]["decision"]
+    val, chosen_on = metrics["val"]["decision"], "test" if resolved["validate_on_test"] else "val"
     tested = metrics["decision"]
     sentences = [] if resolved["decision_loss"] else ["The decision was not trained: these figures are those of random weights."]
     cracked, images = tested["tp"] + tested["fn"], sum(tested[name] for name in ("tp", "fp", "fn", "tn"))
@@ -101,9 +108,12 @@ def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
         outcome = "precision is 1 by construction" if tested["tp"] else "precision says nothing; no cracked image was found"
         sentences.append(f"The test set holds no image without a crack, so {outcome}.")
     if val["fp"] + val["tn"] == 0:
-        sentences.append("Val holds none either: nothing was there to be told apart, and the threshold is val's lowest score.")
+        holds = "So nothing was there" if chosen_on == "test" else "Val holds none either: nothing was there"
+        sentences.append(f"{holds} to be told apart, and the threshold is {chosen_on}'s lowest score.")
     elif val["tn"] == 0:
-        sentences.append("On val no threshold had a better F1 than calling every image cracked: the decision has not been learned.")
+        sentences.append(
+            f"On {chosen_on} no threshold had a better F1 than calling every image cracked: the decision has not been learned."
+        )
     return " ".join(sentences)
 
 
