@@ -99,14 +99,13 @@ def fit_mask(mask: np.ndarray, placement: Placement, input_size: tuple[int, int]
     return fit(mask.astype(np.uint8) * 255, placement, input_size, "constant") > 127 * placement.scale
 
 
-def unfit(values: torch.Tensor, placement: Placement) -> np.ndarray:
-    """Bring an (H, W) map from the input's geometry back to the crop's own size: float32 (height, width)."""
+def unfit(values: torch.Tensor, placement: Placement) -> torch.Tensor:
+    """Bring an (H, W) map from the input's geometry back to the crop's own size: float32 (height, width), on its device."""
     inner = placement.inner(values)
     own = (placement.width, placement.height) if placement.turned else (placement.height, placement.width)
     if inner.shape != own:
         inner = F.interpolate(inner[None, None], size=own, mode="bilinear", align_corners=False)[0, 0]
-    inner = inner.numpy()
-    return np.ascontiguousarray(np.rot90(inner, -1) if placement.turned else inner, dtype=np.float32)
+    return (torch.rot90(inner, -1) if placement.turned else inner).float().contiguous()
 
 
 # --- data sets and loaders -------------------------------------------------------------------------------------------

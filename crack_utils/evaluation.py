@@ -55,13 +55,14 @@ def build_model(params: RunParameters, fresh: bool = True) -> nn.Module:
 
 def predict(
     model: nn.Module, dataset: CropDataset, device: torch.device, batch_size: int = 1, num_workers: int = 0
-) -> Iterator[tuple[Crop, np.ndarray, float]]:
-    """Yield each crop with its segmentation probabilities at its own size (H, W) float32 and its decision probability."""
+) -> Iterator[tuple[Crop, torch.Tensor, float]]:
+    """Yield each crop with its segmentation probabilities at its own size, (H, W) float32 where the model is, and its decision
+    probability."""
     model.eval()
     for batch in batches(dataset, range(len(dataset)), batch_size, num_workers):
         with torch.inference_mode():
             decision_logits, seg_logits = model(batch.image.to(device))
-            decision_probs, seg_probs = decision_logits.sigmoid().cpu(), seg_logits.sigmoid().cpu()
+            decision_probs, seg_probs = decision_logits.sigmoid().cpu(), seg_logits.sigmoid()
         for index, decision_prob, seg_prob in zip(batch.index.tolist(), decision_probs, seg_probs, strict=True):
             yield dataset.crops[index], unfit(seg_prob[0], dataset.placements[index]), decision_prob.item()
 
@@ -94,12 +95,19 @@ class Judgement:
         return {"precision": precision, "recall": recall, "f1": f1}
 
 
-def judge(predictions: Iterator[tuple[Any, np.ndarray, float]], thresholds: np.ndarray = metrics.SEG_THRESHOLDS) -> Judgement:
+def check_finite(seg_prob: torch.Tensor | np.ndarray) -> None:
+    """Raise UserError for predictions that are not numbers."""
+    if not torch.isfinite(torch.as_tensor(seg_prob)).all():
+        raise UserError("the network's predictions are not numbers; train it again with a lower learning_rate")
+
+
+def judge(
+    predictions: Iterator[tuple[Any, torch.Tensor | np.ndarray, float]], thresholds: np.ndarray = metrics.SEG_THRESHOLDS
+) -> Judgement:
     """Count over a split, image by image: each prediction is ``(crop, seg_prob, decision_prob)``, the crop has a ``mask``."""
     counts, has_crack, decision_probs = [], [], []
     for crop, seg_prob, decision_prob in predictions:
-        if not np.isfinite(seg_prob).all():
-            raise UserError("the network's predictions are not numbers; train it again with a lower learning_rate")
+        check_finite(seg_prob)
         counts.append([count[0] for count in metrics.tolerance_counts([seg_prob], [crop.mask], thresholds)])
         has_crack.append(bool(crop.mask.any()))
         decision_probs.append(decision_prob)
@@ -198,8 +206,6 @@ def measure_test(
 
     def images() -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray, float]]:
         for crop, seg_prob, decision_prob in predictions:
-            if not np.isfinite(seg_prob).all():
-                raise UserError("the network's predictions are not numbers; train it again with a lower learning_rate")
             decision_prob = float(np.float32(decision_prob))
             about = {"stem": crop.pair.stem, "photo": crop.pair.photo, "decision_prob": decision_prob}
             yield about, seg_prob, crop.mask, applied_threshold(seg_prob, decision_prob >= decided_at, threshold, params)
@@ -209,9 +215,11 @@ def measure_test(
     return test
 
 
-def _storing(predictions: Iterator[tuple[Crop, np.ndarray, float]], writer: PredictionWriter) -> Iterator[tuple[Crop, np.ndarray, float]]:
-    """Hand predictions on, each stored first."""
-    for crop, seg_prob, decision_prob in predictions:
+def _storing(predictions: Iterator[tuple[Crop, torch.Tensor, float]], writer: PredictionWriter) -> Iterator[tuple[Crop, np.ndarray, float]]:
+    """Hand predictions on as arrays, each stored first."""
+    for crop, tensor, decision_prob in predictions:
+        check_finite(tensor)
+        seg_prob = tensor.cpu().numpy()
         writer.add(crop.pair.stem, seg_prob, crop.mask, decision_prob)
         yield crop, seg_prob, decision_prob
 

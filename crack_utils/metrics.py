@@ -127,7 +127,7 @@ def tolerance_counts(
     """Count the record's hits, false alarms and misses for all thresholds in one pass over the pixels.
 
     With truth T, prediction P and T2, T dilated by a plus with arms of ``tolerance_px``: TP = |T2 and P|,
-    FP = |not T2 and P|, FN = |T and not P|. Tensors are counted where they lie, arrays on all cores; memory does not grow with N.
+    FP = |not T2 and P|, FN = |T and not P|. Tensors on a GPU are counted there, all else on all cores; memory does not grow with N.
 
     Args:
         probs: (N, H, W) probabilities in [0, 1], or N arrays or tensors of differing (H, W); compared in float64.
@@ -163,10 +163,11 @@ def tolerance_counts(
 
 def _count_one(prob: np.ndarray | torch.Tensor, mask: np.ndarray | torch.Tensor, thresholds: np.ndarray, tolerance_px: int) -> np.ndarray:
     """TP, FP, FN of one image, (3, T)."""
-    if isinstance(prob, torch.Tensor) and prob.device.type != "cpu":
+    if isinstance(prob, torch.Tensor) and prob.device.type == "cuda":
         far, near_only, crack = _above_on_device(prob, mask, thresholds, tolerance_px)
     else:
-        prob, mask = np.asarray(prob), np.asarray(mask, bool)
+        prob, mask = (np.asarray(each.cpu() if isinstance(each, torch.Tensor) else each) for each in (prob, mask))
+        mask = mask.astype(bool, copy=False)
         if prob.shape != mask.shape:
             raise ValueError(f"probabilities of shape {prob.shape}, but a mask of {mask.shape}; they must be alike")
         prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)

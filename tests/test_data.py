@@ -37,7 +37,7 @@ def test_what_is_too_large_keeps_its_proportions_and_comes_back_at_its_own_size(
     fitted = fit(disc, placement, (360, 640), "constant") > 127
     rows, columns = np.flatnonzero(fitted.any(1)), np.flatnonzero(fitted.any(0))
     assert abs(np.ptp(rows) - np.ptp(columns)) <= 1  # a disc stays a disc
-    back = unfit(torch.from_numpy(fitted).float(), placement)
+    back = unfit(torch.from_numpy(fitted).float(), placement).numpy()
     assert back.shape == disc.shape
     assert ((back > 0.5) != (disc > 127)).mean() < 0.002
 

@@ -300,3 +300,12 @@ def test_calibration_of_a_case_done_by_hand():
     assert found["share"].tolist() == [0.5, 0.75]
     assert found["confidence"] == pytest.approx([0.1, 0.9], abs=1e-4)
     assert found["ece"] == pytest.approx((2 * 0.4 + 4 * 0.15) / 6, abs=1e-4)
+
+
+def test_the_benchmark_compares_what_counts_the_same():
+    from crack_utils import benchmark
+
+    table = benchmark.evaluation(images=2)  # raises if the three ways differ
+    assert table["times ours"][0] == 1
+    assert (table["seconds"] > 0).all()
+    assert benchmark.growth(images=4)["images"].tolist() == [1, 2, 4]

@@ -1,0 +1,99 @@
+"""The report's tables and sentences on results made by hand."""
+
+import numpy as np
+import pytest
+from test_protocols import BESIDE, FAR, LINE, NOTHING, measured
+
+from crack_utils import metrics, protocols
+from crack_utils.reporting import tables, words
+
+
+def results(*images, leaking=()):
+    test = measured(*images)
+    frame = test.per_image
+    return {
+        "decision": metrics.decision_scores(frame["has_crack"], frame["decision_prob"], 0.5),
+        "segmentation_2px": {**protocols.headline(frame, 0.5)["segmentation_2px"], "threshold": 0.5},
+        "crack_free": protocols.false_alarms(frame),
+        "decision_ranking": protocols.decision_ranking(frame),
+        "protocols": protocols.protocol_figures(test),
+        "intervals": protocols.intervals(frame, 0.5),
+        "without_leaks": protocols.without_leaks(frame, leaking, 0.5),
+        "engineering": protocols.engineering(frame),
+    }, test
+
+
+WITH_NEGATIVES = [(LINE, LINE), (BESIDE, LINE), (LINE, LINE), (FAR, NOTHING), (NOTHING, LINE), (NOTHING, NOTHING)]
+
+
+def test_the_headline_table_is_short_and_says_the_runs_own_figures():
+    found, _ = results(*WITH_NEGATIVES)
+    table = tables.headline_table(found)
+    assert len(table) <= 8
+    cells = table.set_index("Figure")
+    assert cells.loc["Cracked images found", "On test"] == "3 of 4"
+    assert cells.loc["Crack-free images called cracked", "On test"] == "1 of 2"
+    assert cells.loc["Pixels marked on crack-free images", "On test"] == f"{100 * 50 / 2400 / 2:.2f} %"
+    assert cells.loc["F1 within 2 pixels", "On test"] == f"{found['segmentation_2px']['f1']:.3f}"
+    low, high = found["intervals"]["segmentation_2px"]["f1"]
+    assert cells.loc["F1 within 2 pixels", "95 % interval"] == f"{low:.3f} to {high:.3f}"
+    assert cells.loc["Crack length", "On test"] == "100 %"  # four lines of 49 pixels, one of them where there is none, by four
+
+
+def test_without_crack_free_images_nothing_is_said_of_false_alarms():
+    found, _ = results((LINE, LINE), (BESIDE, LINE))
+    assert not [row for row in tables.headline_table(found)["Figure"] if "rack-free" in row]
+    assert words.ranking(found) == ""
+
+
+def test_every_protocol_has_a_row():
+    found, _ = results(*WITH_NEGATIVES)
+    rows = tables.protocols_table(found)
+    assert len(rows) == 8
+    assert rows["F1"].tolist() == [found["protocols"][name]["f1"] for name in tables.PROTOCOL_NAMES]
+    overlap = tables.overlap_table(found).set_index("Figure")["On test"]
+    assert overlap["Dice, pooled"] == found["protocols"]["dice_pooled"]
+    assert sum("oracle" in name for name in overlap.index) == 2
+
+
+def test_lengths_come_in_millimetres_where_a_pixel_is_known():
+    found, _ = results((LINE, LINE), (LINE, LINE))
+    pixels = tables.engineering_table(found, None).set_index("")
+    assert pixels.loc["Length in all (px)", ["True", "Predicted", "Off by"]].tolist() == [98, 98, "+0.0 %"]
+    millimetres = tables.engineering_table(found, 0.5).set_index("")
+    assert millimetres.loc["Length in all (mm)", "True"] == 49
+    assert millimetres.loc["Width, mean (mm)", "True"] == 0.5
+    assert millimetres.loc["Density (m per m²)", "True"] == pytest.approx(98 * 0.0005 / (2 * 2400 * 0.0005**2), rel=1e-4)
+
+
+def test_leaks_are_told_with_figures_or_denied():
+    found, _ = results((LINE, LINE), (FAR, LINE), leaking=["s0"])
+    resolved = {"data": {"leaks": {}}}
+    assert "1 test image share" in words.leaks(found, resolved)
+    table = tables.leaks_table(found).set_index("Figure")
+    assert table.loc["F1 within 2 pixels"].tolist() == [0.5, 0]
+    clean, _ = results((LINE, LINE), (FAR, LINE))
+    assert words.leaks(clean, resolved).startswith("No test image shares its photo")
+    assert "before leaks were looked for" in words.leaks(clean, {"data": {}})
+
+
+def test_few_photos_are_called_a_guess():
+    assert "it is a guess itself" in words.certainty(results(*WITH_NEGATIVES)[0])
+    assert "guess" not in words.certainty({"intervals": {"photos": 30}})
+
+
+def test_sensitivity_names_the_cost_of_the_choice():
+    found, test = results((LINE, LINE), (BESIDE, LINE))
+    curves = test.curves.add_prefix("test_")
+    said = words.sensitivity(found, curves)
+    best = curves["test_f1"].max()
+    assert f"the best any threshold would have given is {best:.3f}" in said
+    assert f"At the chosen threshold 0.500 F1 on test is {curves['test_f1'].iloc[np.abs(curves.index - 0.5).argmin()]:.3f}" in said
+
+
+def test_who_chose_is_told_truly():
+    resolved = {"validate": True, "use_best_model": True, "validate_on_test": False, "blackening": True, "lowered_threshold": True}
+    said = words.protocol(resolved)
+    assert "Val (the validation set) chose the weights and the thresholds; test was read once." in said
+    assert "decided crack-free were emptied" in said and "0.9 of the threshold" in said
+    assert "**The test set itself chose the thresholds**" in words.protocol({**resolved, "validate_on_test": True, "validate": False})
