@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from crack_utils import artifacts
 from crack_utils.artifacts import Run
@@ -16,7 +17,7 @@ from crack_utils.config import PARAMETER_DEFAULTS, RUN_NAME, UNIDENTIFYING
 from crack_utils.errors import MissingRun, UserError
 from crack_utils.reporting import record
 from crack_utils.reporting.tables import Link, plain
-from crack_utils.uncertainty import paired_difference
+from crack_utils.uncertainty import LEAST_PHOTOS, paired_difference
 
 FOLDERS = ("data_root", "negatives_root")
 FIGURES = ("val F1", "test F1", "precision", "recall", "decision F1")
@@ -136,15 +137,17 @@ def paired_table(frame: pd.DataFrame) -> pd.DataFrame:
     one combination, or no image in common."""
     f1 = {group: _f1_by_image(runs["run"]) for group, runs in by_group(frame).items()}
     best, *others = f1
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for other in others:
         both = pd.concat([f1[best].rename("a"), f1[other].rename("b")], axis=1, join="inner").dropna()
         if both.empty:
             continue
         found = paired_difference(both["a"], both["b"], both.index.get_level_values("photo"))
-        interval = f"{found['low']:+.3f} to {found['high']:+.3f}" if found["photos"] > 1 else ""
-        rows.append((f"{best} against {other}", len(both), found["photos"], f"{found['difference']:+.3f}", interval, f"{found['p']:.3f}"))
-    columns = ["On the same images", "Images", "Photos", "Difference of F1", "95 % interval", "p"]
+        interval = "" if np.isnan(found["low"]) else f"{found['low']:+.3f} to {found['high']:+.3f}"
+        p = f"{found['p']:.3f}" if found["photos"] >= LEAST_PHOTOS else ""
+        seeds = f"yes, it is below {record.F1_NOISE}" if abs(found["difference"]) < record.F1_NOISE else "less likely"
+        rows.append((f"{best} against {other}", len(both), found["photos"], f"{found['difference']:+.3f}", interval, p, seeds))
+    columns = ["On the same images", "Images", "Photos", "Difference of F1", "95 % interval", "p", "Could be seeds alone"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
@@ -231,11 +234,14 @@ def words(frame: pd.DataFrame) -> str:
     ]
     several = [runs["test F1"] for runs in groups if runs["seed"].nunique() > 1]
     if several:
-        deviation = (sum(((values - values.mean()) ** 2).sum() for values in several) / sum(len(values) - 1 for values in several)) ** 0.5
-        says = "says nothing" if abs(gap) <= 2 * deviation else "is more than seeds alone do"
+        freedom = sum(len(values) - 1 for values in several)
+        deviation = (sum(((values - values.mean()) ** 2).sum() for values in several) / freedom) ** 0.5
+        deviation = max(deviation, record.F1_DEVIATION) if freedom < 4 else deviation  # of few seeds it may come out too small
+        chance = stats.t.ppf(0.975, freedom) * deviation * (1 / len(best) + 1 / len(second)) ** 0.5
+        says = "may be chance between seeds" if abs(gap) <= chance else "is more than chance between seeds"
         sentences.append(
             f"Between seeds, F1 on test has a standard deviation of {deviation:.3f}. On test the second, {second['group'].iloc[0]}, lies "
-            f"{abs(gap):.3f} {'below' if gap >= 0 else 'above'}: this gap {says} (twice that deviation is {2 * deviation:.3f})."
+            f"{abs(gap):.3f} {'below' if gap >= 0 else 'above'}: this gap {says} (which reaches {chance:.3f} in 95 of 100 cases)."
         )
     else:
         sentences.append(

@@ -172,7 +172,7 @@ def _evaluate(run: Run) -> dict[str, Any]:
     decision_threshold = metrics.best_decision_threshold(val.has_crack, val.decision_probs)
     with stored_predictions("test") as predictions:
         test = measure_test(predictions, threshold, decision_threshold, params)
-    per_image = test.per_image
+    per_image = protocols.in_millimetres(test.per_image, params.mm_per_px)
     leaking = run.load_facts().get("leaks", {}).get("test_stems", [])
     results = {
         "decision": metrics.decision_scores(per_image["has_crack"], per_image["decision_prob"], decision_threshold),

@@ -20,6 +20,7 @@ def crack_length(skeleton_mask: np.ndarray) -> float:
 
     A diagonal link does not count where a pixel beside it already joins its two ends by two straight links. A line runs from
     the centre of its first pixel to that of its last, so n pixels in a row have length n - 1; a pixel on its own has length 1.
+    Right along rows, columns and diagonals; a line slanted in between comes out up to 8 percent too long.
     """
     line = np.asarray(skeleton_mask, bool)
     upper_left, upper_right, lower_left, lower_right = line[:-1, :-1], line[:-1, 1:], line[1:, :-1], line[1:, 1:]

@@ -8,6 +8,7 @@ in a pooled one; it counts in the decision, and its predicted pixels are false a
 predicted mask is empty counts with precision, recall, F1, IoU and clDice 0, and with the image's diagonal as HD95.
 """
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +90,14 @@ def exceeded(prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     Returns:
         Small integers of the same shape, 0 to T.
     """
+    check_probabilities(prob)
     return _look_up(prob, thresholds, _tables(thresholds, prob.dtype))
+
+
+def check_probabilities(prob: np.ndarray | torch.Tensor) -> None:
+    """Raise ValueError for what is not all in [0, 1]."""
+    if math.prod(prob.shape) and not (prob.min() >= 0 and prob.max() <= 1):
+        raise ValueError(f"probabilities must lie in [0, 1], got {prob.min():.6g} to {prob.max():.6g}; logits need a sigmoid first")
 
 
 def _tables(thresholds: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
@@ -106,8 +114,7 @@ def _look_up(prob: np.ndarray, thresholds: np.ndarray, tables: tuple[np.ndarray,
 
 def _above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarray) -> np.ndarray:
     """Pixels of each kind (H, W) that exceed threshold 0, 1, ...: (kinds, T + 1), the first column all of the kind."""
-    if prob.size and not (prob.min() >= 0 and prob.max() <= 1):
-        raise ValueError(f"probabilities must lie in [0, 1], got {prob.min()} to {prob.max()}; logits need a sigmoid first")
+    check_probabilities(prob)
     size = len(thresholds) + 1
     step = np.uint16(size) if kinds * size < 2**16 else size
     histogram = np.zeros(kinds * size, np.int64)
@@ -163,13 +170,13 @@ def tolerance_counts(
 
 def _count_one(prob: np.ndarray | torch.Tensor, mask: np.ndarray | torch.Tensor, thresholds: np.ndarray, tolerance_px: int) -> np.ndarray:
     """TP, FP, FN of one image, (3, T)."""
+    if tuple(prob.shape) != tuple(mask.shape):
+        raise ValueError(f"probabilities of shape {tuple(prob.shape)}, but a mask of {tuple(mask.shape)}; they must be alike")
     if isinstance(prob, torch.Tensor) and prob.device.type == "cuda":
         far, near_only, crack = _above_on_device(prob, mask, thresholds, tolerance_px)
     else:
         prob, mask = (np.asarray(each.cpu() if isinstance(each, torch.Tensor) else each) for each in (prob, mask))
         mask = mask.astype(bool, copy=False)
-        if prob.shape != mask.shape:
-            raise ValueError(f"probabilities of shape {prob.shape}, but a mask of {mask.shape}; they must be alike")
         prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
         kind = dilate(mask, tolerance_px).astype(np.uint8) + mask  # 0 far, 1 near only, 2 crack
         far, near_only, crack = _above(prob, kind, 3, thresholds)
@@ -178,16 +185,17 @@ def _count_one(prob: np.ndarray | torch.Tensor, mask: np.ndarray | torch.Tensor,
 
 def _above_on_device(prob: torch.Tensor, mask: torch.Tensor | np.ndarray, thresholds: np.ndarray, tolerance_px: int) -> np.ndarray:
     """As :func:`_above`, on the device ``prob`` lies on: (3, T + 1)."""
+    check_probabilities(prob)
     mask = torch.as_tensor(mask, device=prob.device).bool()
     arms = 2 * tolerance_px + 1
     padded = mask[None, None].to(torch.float32)
     near = torch.maximum(F.max_pool2d(padded, (arms, 1), 1, (tolerance_px, 0)), F.max_pool2d(padded, (1, arms), 1, (0, tolerance_px)))[0, 0]
     kind = near.long() + mask.long()
-    single = prob.to(torch.float32)
     bounds = torch.from_numpy(thresholds)
-    rounded = bounds.to(torch.float32)  # see _make_tables
-    rounded = torch.where(rounded.double() > bounds, torch.nextafter(rounded, torch.tensor(-torch.inf)), rounded).to(prob.device)
-    level = torch.bucketize(single, rounded)
+    if prob.dtype != torch.float64:
+        prob, rounded = prob.to(torch.float32), bounds.to(torch.float32)  # see _make_tables
+        bounds = torch.where(rounded.double() > bounds, torch.nextafter(rounded, torch.tensor(-torch.inf)), rounded)
+    level = torch.bucketize(prob, bounds.to(prob.device))
     size = len(thresholds) + 1
     histogram = torch.bincount((level + size * kind).ravel(), minlength=3 * size).view(3, size)
     return histogram.flip(1).cumsum(1).flip(1).cpu().numpy()
@@ -207,7 +215,8 @@ def disc_counts(prob: np.ndarray, mask: np.ndarray, thresholds: np.ndarray, radi
     Returns:
         ``hit``, ``predicted``, ``found`` (T,) each, and ``truth``, a number.
     """
-    prob, mask = np.asarray(prob, np.float32), np.asarray(mask, bool)
+    prob, mask = np.asarray(prob), np.asarray(mask, bool)
+    prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
     far, near = _above(prob, dilate_disc(mask, radius_px), 2, thresholds)
     # Dilating the prediction at each threshold is one look at the largest probability within the disc.
     found = _above(cv2.dilate(prob, disc(radius_px)), mask, 2, thresholds)[1]
@@ -216,12 +225,14 @@ def disc_counts(prob: np.ndarray, mask: np.ndarray, thresholds: np.ndarray, radi
 
 def tolerance_maps(prob: np.ndarray, mask: np.ndarray, threshold: float, tolerance_px: int = 2) -> tuple[np.ndarray, ...]:
     """Where the hits, misses and false alarms of :func:`tolerance_counts` lie: three (H, W) bool maps."""
+    mask = np.asarray(mask, bool)
     predicted, near = np.asarray(prob, np.float64) > threshold, dilate(mask, tolerance_px)
     return near & predicted, mask & ~predicted, predicted & ~near
 
 
 def dilate(mask: np.ndarray, tolerance_px: int) -> np.ndarray:
     """Dilate an (H, W) bool mask by a plus with arms of ``tolerance_px``."""
+    mask = np.asarray(mask, bool)
     if tolerance_px == 0:
         return mask
     plus = np.zeros((2 * tolerance_px + 1, 2 * tolerance_px + 1), np.uint8)
@@ -294,11 +305,18 @@ def decision_curve(has_crack: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
 def probability_histogram(prob: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Pixels by probability, in 65536 equal cells, off and on the crack: (2, 65536) int64. Sums over images pool them."""
     cell = np.minimum((np.asarray(prob, np.float32) * np.float32(CELLS)).astype(np.int32), CELLS - 1)
-    return np.bincount((cell + CELLS * np.asarray(mask, np.int32)).ravel(), minlength=2 * CELLS).reshape(2, CELLS)
+    return np.bincount((cell + CELLS * np.asarray(mask, bool).astype(np.int32)).ravel(), minlength=2 * CELLS).reshape(2, CELLS)
 
 
 def binned_average_precision(histogram: np.ndarray) -> float:
-    """Average precision of pixels from :func:`probability_histogram`; probabilities of one cell count as equal."""
+    """Average precision of pixels from :func:`probability_histogram`; probabilities of one cell count as equal, which a network
+    that is sure of most pixels makes differ in the third digit.
+
+    Raises:
+        ValueError: there is no crack pixel.
+    """
+    if not histogram[1].any():
+        raise ValueError("no crack pixel to judge by")
     false, true = histogram[:, ::-1].cumsum(axis=1, dtype=np.float64)
     precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
     return float(np.sum(precision * np.diff(true, prepend=0)) / true[-1])
@@ -313,7 +331,8 @@ def calibration(histogram: np.ndarray, bins: int = 16) -> dict[str, np.ndarray |
 
     Returns:
         By bin ``confidence`` (mean probability), ``share`` (of crack among its pixels) and ``pixels``, and ``ece``, the expected
-        calibration error: the mean over pixels of how far the two lie apart (Guo et al. 2017). Probabilities are known to 1 / 131072.
+        calibration error: the mean over pixels of how far the two lie apart (Guo et al. 2017; here of the class crack alone).
+        Probabilities are known to 1 / 131072.
     """
     middle = (np.arange(CELLS) + 0.5) / CELLS
     counts = histogram.reshape(2, bins, -1).sum(axis=2)

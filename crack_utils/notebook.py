@@ -83,6 +83,19 @@ def read_runs(namespace: dict[str, Any]) -> tuple[list[Run], str]:
     return runs, check_run_name(str(values["page"]))
 
 
+def check_scale(mm_per_px: Any) -> float | None:
+    """A parameter that must be a number above 0, or None."""
+    if mm_per_px in (None, ""):
+        return None
+    try:
+        value = float(mm_per_px)
+    except (TypeError, ValueError):
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ParameterError(f"mm_per_px: should be a number above 0, got {mm_per_px!r}")
+    return value
+
+
 def check_count(name: str, value: Any) -> int:
     """A parameter that must be a whole number of at least 1."""
     if not str(value).isdecimal() or int(value) < 1:

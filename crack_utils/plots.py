@@ -117,7 +117,7 @@ def plot_precision_recall(curves: pd.DataFrame, chosen: float, ax: Axes) -> Axes
 
 def plot_roc(has_crack: np.ndarray, probs: np.ndarray, decision: dict[str, float], ax: Axes) -> Axes:
     """The decision's ROC curve, with the threshold val chose marked and guessing as a dotted line."""
-    ax.plot(*metrics.roc_curve(has_crack, probs), color=BLUE, drawstyle="steps-post")
+    ax.plot(*metrics.roc_curve(has_crack, probs), color=BLUE)
     ax.plot([0, 1], [0, 1], ":", color=GREY, label="guessing")
     point = decision["fp"] / (decision["fp"] + decision["tn"]), decision["recall"]
     ax.plot(*point, "o", color=ORANGE, label="chosen threshold")

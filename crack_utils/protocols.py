@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from crack_utils import metrics
-from crack_utils.uncertainty import bootstrap_interval, ratio
+from crack_utils.uncertainty import bootstrap_interval, ratio, ratio_or_zero
 
 RADII_PX = (0, 2, 5)  # of the Euclidean disc, the tolerances of crack papers
 GEOMETRY = ("length_px", "width_mean_px", "width_p95_px", "density")
@@ -35,6 +35,7 @@ def measure(seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> dict[st
         The record's ``tp``, ``fp``, ``fn``; ``hit_Rpx``, ``found_Rpx`` for each of RADII_PX, ``predicted_px``, ``truth_px``,
         ``image_px``; ``iou``, ``cl_dice``, ``hd95_px``; the geometry of prediction and truth, the truth's named ``true_...``.
     """
+    mask = np.asarray(mask, bool)
     predicted = np.asarray(seg_prob, np.float64) > threshold
     near = metrics.dilate(mask, 2)
     row: dict[str, float] = {
@@ -85,6 +86,8 @@ class Measured:
         row = {**about, "has_crack": bool(mask.any()), "threshold": threshold, **measure(seg_prob, mask, threshold)}
         if not mask.any():
             return row, None
+        if np.isinf(threshold):  # blackened: nothing is predicted at any threshold
+            seg_prob = np.zeros_like(seg_prob)
         sweep = np.concatenate(metrics.tolerance_counts([seg_prob], [mask], self.thresholds))
         discs = metrics.disc_counts(seg_prob, mask, self.thresholds, 2)
         return row, (sweep, discs, metrics.probability_histogram(seg_prob, mask))
@@ -199,7 +202,7 @@ def without_leaks(frame: pd.DataFrame, leaking: Collection[str], decided_at: flo
 
 
 def intervals(frame: pd.DataFrame, decided_at: float) -> dict[str, Any]:
-    """95 % intervals of the headline figures, resampling photos; ``photos`` says how many there are."""
+    """95 % intervals of the headline figures, resampling photos; ``photos`` says how many show a crack, and how many none."""
     cracked = frame[frame["has_crack"]]
     decided, truth = (frame["decision_prob"].astype(float) >= decided_at).to_numpy(), frame["has_crack"].to_numpy()
     counts = np.stack([decided & truth, decided & ~truth, ~decided & truth, ~decided & ~truth], axis=1).astype(float)
@@ -208,15 +211,15 @@ def intervals(frame: pd.DataFrame, decided_at: float) -> dict[str, Any]:
         return numbers(np.array(bootstrap_interval(values, rows["photo"], figure)))
 
     found: dict[str, Any] = {
-        "photos": frame["photo"].nunique(),
+        "photos": {"cracked": cracked["photo"].nunique(), "crack_free": frame[~frame["has_crack"]]["photo"].nunique()},
         "segmentation_2px": {
             name: of(cracked, np.stack([cracked[name], np.ones(len(cracked))], axis=1)) for name in ("precision", "recall", "f1")
         },
         "crack_iou_pooled": of(cracked, np.stack([cracked["hit_0px"], sum(exact_counts(cracked))], axis=1)),
         "decision": {
-            "precision": of(frame, counts, lambda s: ratio(np.stack([s[:, 0], s[:, 0] + s[:, 1]], axis=1))),
+            "precision": of(frame, counts, lambda s: ratio_or_zero(np.stack([s[:, 0], s[:, 0] + s[:, 1]], axis=1))),
             "recall": of(frame, counts, lambda s: ratio(np.stack([s[:, 0], s[:, 0] + s[:, 2]], axis=1))),
-            "f1": of(frame, counts, lambda s: ratio(np.stack([2 * s[:, 0], 2 * s[:, 0] + s[:, 1] + s[:, 2]], axis=1))),
+            "f1": of(frame, counts, lambda s: ratio_or_zero(np.stack([2 * s[:, 0], 2 * s[:, 0] + s[:, 1] + s[:, 2]], axis=1))),
             "accuracy": of(frame, counts, lambda s: ratio(np.stack([s[:, 0] + s[:, 3], s.sum(axis=1)], axis=1))),
         },
     }
@@ -228,21 +231,20 @@ def intervals(frame: pd.DataFrame, decided_at: float) -> dict[str, Any]:
 
 
 def engineering(frame: pd.DataFrame) -> dict[str, Any]:
-    """Length, width and density of cracks over a whole set, predicted against true, and the errors image by image.
+    """Length, width and density of cracks over the cracked images of a set, predicted against true, and the errors image by image.
 
-    Lengths add up; widths are means over images weighted by length (p95: over images with a prediction); a density is the set's
-    length by the set's area.
+    Lengths add up; a width is the mean over images of the image's own, weighted by length; a density is the length by the area. The
+    errors of widths are those of the images where something was predicted. ``false_length_px`` is what was drawn on crack-free images.
     """
-    cracked = frame[frame["has_crack"]]
-    area = frame["image_px"].sum()
-    found: dict[str, Any] = {"images": len(frame)}
+    cracked, free = frame[frame["has_crack"]], frame[~frame["has_crack"]]
+    found: dict[str, Any] = {"images": len(cracked), "false_length_px": float(free["length_px"].sum())}
     for name in GEOMETRY:
         for side in ("", "true_"):
-            values, lengths = frame[f"{side}{name}"], frame[f"{side}length_px"]
+            values, lengths = cracked[f"{side}{name}"], cracked[f"{side}length_px"]
             if name == "length_px":
                 value = values.sum()
             elif name == "density":
-                value = lengths.sum() / area
+                value = lengths.sum() / cracked["image_px"].sum()
             else:
                 kept = values.notna() & (lengths > 0)
                 value = np.average(values[kept], weights=lengths[kept]) if kept.any() else np.nan
@@ -250,3 +252,11 @@ def engineering(frame: pd.DataFrame) -> dict[str, Any]:
         errors = (cracked[name] - cracked[f"true_{name}"]).abs()
         found[f"{name}_mean_absolute_error"] = None if errors.isna().all() else float(errors.mean())
     return found
+
+
+def in_millimetres(frame: pd.DataFrame, mm_per_px: float | None) -> pd.DataFrame:
+    """Rows of images with their geometry in millimetres too, where a pixel's size is known."""
+    if mm_per_px is None:
+        return frame
+    geometry = [metrics.to_millimetres({name: frame[f"{side}{name}"] for name in GEOMETRY}, mm_per_px) for side in ("", "true_")]
+    return frame.assign(**geometry[0], **{f"true_{name}": values for name, values in geometry[1].items()})

@@ -42,14 +42,16 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 
 
 def test_a_figure_may_be_any_function_of_sums():
-    counts = np.array([[1, 0, 0], [0, 1, 1], [3, 0, 1], [2, 2, 0]], float)  # TP, FP, FN
+    counts = np.array([[1, 0, 0], [0, 1, 1], [3, 0, 1], [2, 2, 0], [0, 0, 0]], float)  # TP, FP, FN
     f1 = lambda sums: 2 * sums[:, 0] / (2 * sums[:, 0] + sums[:, 1] + sums[:, 2])  # noqa: E731
-    low, high = bootstrap_interval(counts, list("abcd"), f1)
+    low, high = bootstrap_interval(counts, list("abcde"), f1)
     assert 0 <= low < 12 / 16 < high <= 1
 
 
-def test_one_photo_says_nothing():
-    assert np.isnan(bootstrap_interval(with_ones(np.array([0.5, 0.7])), ["a", "a"], ratio)).all()
+def test_few_photos_and_what_does_not_vary_say_nothing():
+    assert np.isnan(bootstrap_interval(with_ones(np.array([0.5, 0.7, 0.1, 0.2])), list("abcd"), ratio)).all()
+    assert np.isnan(bootstrap_interval(with_ones(np.ones(9)), list("abcdefghi"), ratio)).all()
+    assert np.isnan(bootstrap_interval(np.zeros((6, 2)), list("abcdef"), ratio)).all()
 
 
 def test_a_clear_difference_is_told_from_chance():

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from crack_utils.protocols import in_millimetres
+
 # The write-up's rows, in its order; its "Gradien-flow" is mended.
 WRITE_UP_PARAMETERS = {
     "batch_size": "Batch size",
@@ -130,7 +132,7 @@ def headline_table(results: dict[str, Any]) -> pd.DataFrame:
         )
     for name, words in (
         ("f1", "the record's figure: precision and recall in one; 1 is perfect"),
-        ("precision", "share of the marked pixels that lie on a crack or 2 pixels beside it"),
+        ("precision", "share of an image's marked pixels that lie on a crack or 2 pixels beside it"),
         ("recall", "hits, set against the crack pixels that were missed"),
     ):
         title = f"{SCORE_NAMES[name]} within 2 pixels"
@@ -140,7 +142,7 @@ def headline_table(results: dict[str, Any]) -> pd.DataFrame:
         ("Exact overlap (IoU)", overlap, _interval(sure["crack_iou_pooled"]), "pixels both mark by pixels either marks, no tolerance")
     )
     share = f"{100 * length['length_px'] / length['true_length_px']:.0f} %"
-    rows.append(("Crack length", share, "", "length of all predicted cracks by that of the true ones"))
+    rows.append(("Crack length", share, "", "length of predicted cracks by that of the true ones, on cracked images"))
     return pd.DataFrame(rows, columns=["Figure", "On test", "95 % interval", "What it is"], dtype=object)
 
 
@@ -168,9 +170,9 @@ OVERLAP_NAMES = {
     "mean_iou_pooled": "mean IoU (of crack and of the rest), pooled",
     "dice_mean": "Dice, mean over images",
     "dice_pooled": "Dice, pooled",
-    "average_precision_pooled": "average precision of pixels, pooled",
+    "average_precision_pooled": "average precision of pixels, pooled (to about three digits)",
     "cl_dice_mean": "clDice (centrelines), mean over images",
-    "hd95_mean_px": "HD95, mean over images (px)",
+    "hd95_mean_px": "HD95, mean over images (px; less is better; one far false alarm counts much)",
     "hd95_median_px": "HD95, median over images (px)",
 }
 
@@ -185,20 +187,20 @@ def overlap_table(results: dict[str, Any]) -> pd.DataFrame:
     """What else is in use; the oracles choose thresholds on the very images they score."""
     found = results["protocols"]
     rows = [(title, found[name]) for name, title in OVERLAP_NAMES.items()]
-    rows.append(("expected calibration error of pixels, pooled", found["calibration"]["ece"]))
-    rows.append(("ODS (oracle: F1, disc of 2 px, at the threshold best on test)", found["oracle"]["ods"]))
+    rows.append(("expected calibration error of pixels, pooled (less is better)", found["calibration"]["ece"]))
+    rows.append(("ODS (oracle: F1, disc of 2 px, pooled, at that of the 180 thresholds best on test)", found["oracle"]["ods"]))
     rows.append(("OIS (oracle: the same, at each image's own best threshold)", found["oracle"]["ois"]))
     return pd.DataFrame(rows, columns=["Figure", "On test"], dtype=object)
 
 
 def engineering_table(results: dict[str, Any], mm_per_px: float | None) -> pd.DataFrame:
-    """Crack length, width and density of the test set, predicted against true; in millimetres where a pixel's size is known."""
+    """Crack length, width and density of the cracked test images, predicted against true; in mm where a pixel's size is known."""
     found, scale = results["engineering"], mm_per_px or 1
     unit, density = ("mm", "m per m\u00b2") if mm_per_px else ("px", "px per 1000 px\u00b2")
     titles = {
         "length_px": (f"Length in all ({unit})", scale),
         "width_mean_px": (f"Width, mean ({unit})", scale),
-        "width_p95_px": (f"Width, 95th percentile ({unit})", scale),
+        "width_p95_px": (f"Width, the images' 95th percentiles ({unit})", scale),
         "density": (f"Density ({density})", 1000 / scale),
     }
     rows = []
@@ -213,6 +215,8 @@ def engineering_table(results: dict[str, Any], mm_per_px: float | None) -> pd.Da
                 error and round(error * factor, 3),
             )
         )
+    if results["crack_free"]["images"]:
+        rows.append((f"Length drawn on crack-free images ({unit})", 0, round(found["false_length_px"] * scale, 3), "", ""))
     return pd.DataFrame(rows, columns=["", "True", "Predicted", "Off by", "Mean error of an image"], dtype=object)
 
 
@@ -227,7 +231,9 @@ def leaks_table(results: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Figure", "All test images", "Without those that leak"], dtype=object)
 
 
-def per_image_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns of per_image.csv that a reader looks for."""
-    names = ["stem", "photo", "has_crack", "decision_prob", "precision", "recall", "f1", "iou", "cl_dice", "length_px", "true_length_px"]
-    return frame[[*names, "width_mean_px", "true_width_mean_px"]].round(4)
+def per_image_table(frame: pd.DataFrame, mm_per_px: float | None) -> pd.DataFrame:
+    """The columns of per_image.csv that a reader looks for, in millimetres where a pixel's size is known."""
+    unit = "mm" if mm_per_px else "px"
+    names = ["stem", "photo", "has_crack", "decision_prob", "precision", "recall", "f1", "iou", "cl_dice"]
+    names += [f"{side}{name}_{unit}" for name in ("length", "width_mean") for side in ("", "true_")]
+    return in_millimetres(frame, mm_per_px)[names].round(4)

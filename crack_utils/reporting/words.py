@@ -7,7 +7,7 @@ import pandas as pd
 
 from crack_utils.artifacts import Run
 from crack_utils.baselines import DEFAULT_ENCODERS
-from crack_utils.uncertainty import FEW_PHOTOS
+from crack_utils.uncertainty import FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
 
 PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
 DATASET_LINKS = {
@@ -108,7 +108,8 @@ def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
         outcome = "precision is 1 by construction" if tested["tp"] else "precision says nothing; no cracked image was found"
         sentences.append(f"The test set holds no image without a crack, so {outcome}.")
     if val["fp"] + val["tn"] == 0:
-        holds = "So nothing was there" if chosen_on == "test" else "Val holds none either: nothing was there"
+        either = " either" if tested["fp"] + tested["tn"] == 0 else ""
+        holds = "So nothing was there" if chosen_on == "test" else f"Val holds none{either}: nothing was there"
         sentences.append(f"{holds} to be told apart, and the threshold is {chosen_on}'s lowest score.")
     elif val["tn"] == 0:
         sentences.append(
@@ -120,22 +121,34 @@ def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
 def certainty(results: dict[str, Any]) -> str:
     """What the intervals are, and how far they can be trusted."""
     photos = results["intervals"]["photos"]
+    least = min(count for count in photos.values() if count)
+    if photos["cracked"] < LEAST_PHOTOS:
+        few = _count(photos["cracked"], "photo")
+        return f"No interval is given: the cracked test images come from {few}, and fewer than {LEAST_PHOTOS} say too little."
+    images = _count(photos["cracked"], "photo") + " with a crack"
+    images += f" and {photos['crack_free']} without" if photos["crack_free"] else ""
     sentence = (
-        f"The interval says how far a figure could lie elsewhere, had other photos of this kind been taken: "
-        f"the {_count(photos, 'photo')} of test were drawn anew 2000 times, with all their crops. "
-        "It knows nothing of other roads, cameras or light"
+        "The interval says how far a figure could lie elsewhere, had other photos of this kind been taken: "
+        f"the photos of test ({images}) were drawn anew {RESAMPLES} times, each with all its crops. "
+        "It knows nothing of other roads, cameras or light, nor of other seeds"
     )
-    return sentence + (f"; of so few photos (below {FEW_PHOTOS}) it is a guess itself." if photos < FEW_PHOTOS else ".")
+    return sentence + (f"; from so few photos (below {FEW_PHOTOS}) it comes out too narrow." if least < FEW_PHOTOS else ".")
 
 
-def sensitivity(results: dict[str, Any], curves: pd.DataFrame) -> str:
+def sensitivity(results: dict[str, Any], resolved: dict[str, Any], curves: pd.DataFrame) -> str:
     """How much the exact threshold matters, and what val's choice cost on test."""
-    threshold, f1 = results["segmentation_2px"]["threshold"], curves["test_f1"]
-    chosen, best = f1.loc[f1.index[np.abs(f1.index - threshold).argmin()]], f1.max()
-    broad = f1.index[f1 >= best - 0.01]
+    threshold, f1 = results["segmentation_2px"]["threshold"], curves["test_f1"].to_numpy()
+    at, best = int(np.abs(curves.index - threshold).argmin()), int(f1.argmax())
+    low = high = best
+    while low > 0 and f1[low - 1] >= f1[best] - 0.01:
+        low -= 1
+    while high < len(f1) - 1 and f1[high + 1] >= f1[best] - 0.01:
+        high += 1
+    known = "" if resolved["validate_on_test"] else ", known only afterwards"
     return (
-        f"At the chosen threshold {threshold:.3f} F1 on test is {chosen:.3f}; the best any threshold would have given is {best:.3f} "
-        f"(at {f1.idxmax():.3f}, known only afterwards). Between {broad.min():.3f} and {broad.max():.3f} it stays within 0.01 of that."
+        f"At the chosen threshold {threshold:.3f} F1 on test is {f1[at]:.3f}; the best any threshold would have given is {f1[best]:.3f} "
+        f"(at {curves.index[best]:.3f}{known}). Between {curves.index[low]:.3f} and {curves.index[high]:.3f} it stays within 0.01 of that."
+        + (" The lowered threshold for empty masks is left out here." if resolved["lowered_threshold"] else "")
     )
 
 
@@ -143,9 +156,9 @@ def calibration(results: dict[str, Any]) -> str:
     """How far the probabilities can be read as such."""
     ece = results["protocols"]["calibration"]["ece"]
     return (
-        f"On average over pixels, probability and true share of crack lie {ece:.3f} apart (the expected calibration error). "
-        "On the diagonal a pixel called 70 % crack is crack in 70 of 100 cases; below it the network is too sure. "
-        "The threshold from val makes up for much of that."
+        "On average over the pixels of cracked test images, probability and true share of crack lie "
+        f"{ece:.3f} apart (the expected calibration error; 0 is perfect). On the diagonal a pixel called 70 % crack is crack in 70 of 100 "
+        "cases; below it the network is too sure."
     )
 
 
@@ -155,10 +168,10 @@ def leaks(results: dict[str, Any], resolved: dict[str, Any]) -> str:
         return "This run was trained before leaks were looked for."
     kept = results["without_leaks"]
     if kept is None:
-        return "No test image shares its photo with train or val, and none nearly repeats an image of theirs."
+        return "None was found: no test image shares its photo's name with train or val, and none was seen to repeat an image of theirs."
     return (
-        f"{_count(kept['images_left_out'], 'test image')} share a photo with train or val or nearly repeat an image of theirs: "
-        "the network may have learnt them by heart. Both columns should be alike; if not, trust the second."
+        f"Test images that share a photo with train or val, or nearly repeat an image of theirs: {kept['images_left_out']}. "
+        "The network may have learnt them by heart. Both columns should be alike; if not, trust the second."
     )
 
 
@@ -166,7 +179,7 @@ def ranking(results: dict[str, Any]) -> str:
     """The decision's figures that need no threshold."""
     found = results["decision_ranking"]
     if found["roc_auc"] is None:
-        return ""
+        return "Without crack-free images the decision's average precision is 1 by construction, and it has no ROC curve."
     return (
         f"Whatever the threshold, the decision's average precision is {found['average_precision']:.3f} and the area under its ROC curve "
         f"{found['roc_auc']:.3f} (1 is perfect, 0.5 is guessing)."
