@@ -10,7 +10,6 @@ import itertools
 import os
 import queue
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -196,7 +195,7 @@ def run_members(
     """Run the members that are not finished, one in each environment at a time.
 
     Each is a process of its own: one that fails, or is killed, takes no other with it. What it prints goes to ``output.log`` in its
-    run's folder. Stopped from the keyboard, the members are stopped too; the next time they go on.
+    run's folder. Stopped, it stops its members too; the next time they go on.
 
     Args:
         command: the command line of a member.
@@ -240,7 +239,7 @@ def run_members(
         except BaseException:
             stopped.set()
             for process in running:
-                process.send_signal(signal.SIGINT)
+                process.terminate()  # the command line takes it as it takes a stop from the keyboard
             raise
     return states
 

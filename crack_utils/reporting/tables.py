@@ -30,6 +30,7 @@ WRITE_UP_PARAMETERS = {
 }
 LOSSES = {"loss": "loss", "decision loss": "loss_decision", "segmentation loss": "loss_segmentation"}  # by title, in its order
 LONG_CELL = 40  # characters; such a cell may break into lines
+WIDE, MANY_ROWS = 4, 40  # more columns do not fit a phone; more rows are better scrolled than stacked
 SET_NAMES = {"train": "Train", "test": "Test", "val": "Validation"}  # in the write-up's order
 SCORE_NAMES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "threshold": "Threshold"}
 
@@ -54,6 +55,27 @@ def _cell(value: Any) -> str:
     if isinstance(value, Link):
         return f'<a href="{html.escape(value.href)}">{_breakable(value.text)}</a>'
     return _breakable(plain(value))
+
+
+def _data(name: str, cell: str) -> str:
+    kind = ' class="text"' if len(cell) > LONG_CELL else ""
+    return f'<td{kind} data-label="{name}">{cell}</td>'
+
+
+def _breakable(text: str) -> str:
+    """HTML of a text whose long words may break behind an underscore."""
+    return html.escape(text).replace("_", "_<wbr>")
+
+
+def to_html(frame: pd.DataFrame) -> str:
+    """An HTML table. One too wide for a narrow screen is stacked there, each cell behind its column's name."""
+    names = [html.escape(str(name)) for name in frame.columns]
+    head = "".join(f'<th scope="col">{_breakable(str(name))}</th>' for name in frame.columns)
+    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    body = "".join("<tr>" + "".join(map(_data, names, row)) + "</tr>" for row in cells)
+    is_wide = len(names) > WIDE or any(len(cell) > LONG_CELL for row in cells for cell in row)
+    kind = "results stacked" if len(frame) == 1 or (is_wide and len(frame) <= MANY_ROWS) else "results"
+    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _data(name: str, cell: str) -> str:
