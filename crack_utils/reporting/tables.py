@@ -78,26 +78,6 @@ def to_html(frame: pd.DataFrame) -> str:
     return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _data(name: str, cell: str) -> str:
-    kind = ' class="text"' if len(cell) > LONG_CELL else ""
-    return f'<td{kind} data-label="{name}">{cell}</td>'
-
-
-def _breakable(text: str) -> str:
-    """HTML of a text whose long words may break behind an underscore."""
-    return html.escape(text).replace("_", "_<wbr>")
-
-
-def to_html(frame: pd.DataFrame) -> str:
-    """An HTML table. One of a single row is stacked on narrow screens, each cell behind its column's name."""
-    names = [html.escape(str(name)) for name in frame.columns]
-    head = "".join(f'<th scope="col">{_breakable(str(name))}</th>' for name in frame.columns)
-    rows = (zip(names, map(_cell, row), strict=True) for row in frame.itertuples(index=False))
-    body = "".join("<tr>" + "".join(_data(name, cell) for name, cell in row) + "</tr>" for row in rows)
-    kind = "results stacked" if len(frame) == 1 else "results"
-    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-
-
 def dataset_table(resolved: dict[str, Any]) -> pd.DataFrame:
     """Input channels and size, and samples a set, from params.json."""
     counts = resolved["data"]["counts"]
