@@ -57,6 +57,12 @@ def test_notebook_parameters_are_the_run_parameters(name):
         assert eval(about["default"]) == PARAMETER_DEFAULTS[parameter]
 
 
+def test_every_notebook_of_a_run_hears_of_validation_on_test():
+    """explore and train read it as a parameter, the others from the run's facts; all warn of it."""
+    assert "validate_on_test" in parameters("explore")
+    assert "validate_on_test" in parameters("train")
+
+
 def in_notebooks(home, *command, **more):
     """Run a command from ``notebooks/`` as a user with the environment activated would."""
     environment = {**os.environ, "CRACK_HOME": str(home), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **more}
