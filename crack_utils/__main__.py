@@ -1,6 +1,7 @@
 """The command line: ``python -m crack_utils run runs/sample.yaml``."""
 
 import argparse
+import math
 import signal
 import sys
 from collections.abc import Callable
@@ -52,24 +53,46 @@ def _parser() -> argparse.ArgumentParser:
         else:
             sub.add_argument("--member", help="which run of a sweep")
             sub.add_argument("--overwrite", action="store_true", help="drop a training with other parameters of the same run name")
+        if name == "run":
+            _add_page_options(sub)
         if name != "train":
             sub.add_argument("--no-pages", action="store_false", dest="pages", help="train and evaluate only, without Jupyter")
     add("evaluate", evaluate, "evaluate a trained run without Jupyter").add_argument("name", help="the run's name, such as sample")
-    add("render", render, "rebuild the pages of a trained run from its artifacts").add_argument(
-        "name", help="the run's name, such as sample"
-    )
+    sub = add("render", render, "rebuild the pages of a trained run from its artifacts")
+    sub.add_argument("name", help="the run's name, such as sample")
+    _add_page_options(sub)
     sub = add("compare", compare, "set evaluated runs side by side on one page")
     sub.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
     sub.add_argument("--name", default="compare", help="folder under report/ for the page (default: compare)")
+    sub = add("predict", predict, "find the cracks in photos by an evaluated run")
+    sub.add_argument("name", help="the run's name, such as sample")
+    sub.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size")
+    sub.add_argument("--mm-per-px", type=_above_0, help="side of a pixel on the road in mm; default: the run's, if it has one")
+    sub.add_argument("--output", type=Path, default=Path(), help="folder for PHOTO_cracks.png and PHOTO_mask.png (default: this one)")
     sub = add("bench", bench, "measure speed and memory beside plain loops")
     sub.add_argument("what", choices=["evaluation"], help="evaluation: the sweep of 180 thresholds")
     return parser
+
+
+def _add_page_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--pdf", action="store_true", help="print the write-up too, through a Chromium of this machine")
+    sub.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="give up on a notebook's cell after so long; default: never")
 
 
 def _at_least_1(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"should be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def _above_0(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"should be a number above 0, got {text!r}")
+    return value
 
 
 def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
@@ -101,6 +124,24 @@ def evaluate(options: argparse.Namespace) -> None:
     _print_headline(run)
 
 
+def predict(options: argparse.Namespace) -> None:
+    from crack_utils.prediction import Predictor, predict_file
+
+    predictor = Predictor(artifacts.find_run(options.name))
+    mm_per_px = options.mm_per_px or predictor.params.mm_per_px
+    failed = 0
+    for photo in options.photos:
+        try:
+            print(predict_file(predictor, photo, options.output, mm_per_px), flush=True)
+        except (UserError, OSError) as error:
+            if len(options.photos) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+    if failed:
+        raise UserError(f"{failed} of {len(options.photos)} photos were not predicted; the messages above say why")
+
+
 def run(options: argparse.Namespace) -> None:
     from crack_utils.evaluation import evaluate_run
 
@@ -108,7 +149,7 @@ def run(options: argparse.Namespace) -> None:
     if options.overwrite or not options.pages:
         train(options)  # the notebook does not replace a training, it shows this one
     if options.pages:
-        _execute_and_render(params, claimed)
+        _execute_and_render(params, claimed, options)
     else:
         evaluate_run(claimed)
         _print_headline(claimed)
@@ -159,16 +200,17 @@ def bench(options: argparse.Namespace) -> None:
 
 def render(options: argparse.Namespace) -> None:
     found = artifacts.find_run(options.name)
-    _execute_and_render(found.load_params(), found, only_missing=True)
+    _execute_and_render(found.load_params(), found, options, only_missing=True)
 
 
-def _execute_and_render(params: RunParameters, run: Run, only_missing: bool = False) -> None:
-    from crack_utils.reporting import runner
+def _execute_and_render(params: RunParameters, run: Run, options: argparse.Namespace, only_missing: bool = False) -> None:
+    from crack_utils.reporting import pages, runner
 
-    runner.execute_all(params, run, only_missing)
-    page = runner.render(run)
+    page = runner.execute_and_render(params, run, only_missing, options.timeout)
     _print_headline(run)
-    print(f"Report: {page}")
+    print(f"Report: {page}", flush=True)
+    if options.pdf:
+        print(f"PDF: {pages.print_pdf(page)}")
 
 
 def _print_headline(run: Run) -> None:

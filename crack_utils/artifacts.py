@@ -2,7 +2,7 @@
 
 ``runs/NAME/`` holds params.json, history.csv, train.log, model.safetensors (its presence says that training finished),
 checkpoint.pt and best.safetensors (only until then), predictions/{val,test}.npz, per_image.csv, curves.csv, examples/, metrics.json
-(its presence says that evaluation finished) and the executed notebooks.
+(its presence says that evaluation finished), provenance.json and the executed notebooks.
 """
 
 import contextlib
@@ -50,6 +50,11 @@ def report_dir(run_name: str) -> Path:
     return home() / "report" / check_run_name(run_name)
 
 
+def report_index() -> Path:
+    """The page that lists all runs."""
+    return home() / "report" / "index.html"
+
+
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A scratch path that becomes ``path`` when the block ends well: no reader ever meets half a file."""
@@ -62,6 +67,11 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(scratch, path)
     finally:
         Path(scratch).unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with written_whole(path) as scratch:
+        scratch.write_bytes(content)
 
 
 @contextlib.contextmanager
@@ -166,6 +176,14 @@ class Run:
     def load_facts(self) -> dict[str, Any]:
         return self.load_resolved()["data"]
 
+    def save_provenance(self, values: dict[str, Any]) -> None:
+        """Write provenance.json: what training and evaluation were computed with."""
+        self._write_json("provenance.json", values)
+
+    def load_provenance(self) -> dict[str, Any]:
+        """All of provenance.json; nothing where an earlier version wrote none."""
+        return self._read_json("provenance.json") if self.path("provenance.json").is_file() else {}
+
     # --- training
     @property
     def is_trained(self) -> bool:
@@ -210,7 +228,7 @@ class Run:
             torch.save(state, scratch)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The state after the last validated epoch of a training that did not finish."""
+        """The state after the last validated epoch of a training that did not finish, or after the batch it was stopped at."""
         if not self.path("checkpoint.pt").is_file():
             return None
         with reading(self.path("checkpoint.pt")) as path:
@@ -259,7 +277,8 @@ class Run:
     def forget_results(self) -> None:
         """Remove what a training and an evaluation left, before another one starts in the same folder."""
         names = ("params.json", "history.csv", "train.log", "model.safetensors", "checkpoint.pt", "best.safetensors")
-        for name in (*names, "predictions/val.npz", "predictions/test.npz", "per_image.csv", "curves.csv", "metrics.json"):
+        names += ("predictions/val.npz", "predictions/test.npz", "per_image.csv", "curves.csv", "metrics.json", "provenance.json")
+        for name in names:
             self.path(name).unlink(missing_ok=True)
         shutil.rmtree(self.path("examples"), ignore_errors=True)
 

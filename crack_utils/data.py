@@ -2,8 +2,11 @@
 
 import dataclasses
 import functools
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -323,22 +326,40 @@ class RunData:
         self.notes += leaks.notes()
         return leaks
 
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these images and masks from any others, wherever their folder lies: files, bytes, sha256 of names and contents."""
+        pairs = [pair for split in SPLITS for pair in self._pairs[split]]
+        paths = {path for pair in pairs for path in (pair.image_path, pair.mask_path) if path}  # crops of one photo share its file
+        with ThreadPoolExecutor() as pool:
+            lines = sorted(pool.map(lambda path: f"{path.name} {_sha256(path)}\n", paths))
+        total = sum(path.stat().st_size for path in paths)
+        return {"files": len(paths), "bytes": total, "sha256": hashlib.sha256(os.fsencode("".join(lines))).hexdigest()}
+
     @property
     def facts(self) -> dict[str, Any]:
-        """What the run's pages say of the data: counts of positives and negatives, input size, names, leaks, notes."""
+        """What the run's pages say of the data: counts of positives and negatives, input size, names, leaks, notes; and the scale
+        (median) at which the network saw the crops it learned from, for photos of any size to be seen alike."""
         splits = {name: self.split(name) for name in SPLITS}
         test_positives, test_is_drawn = splits["test"].positives, "test" in self.drawn_splits
         return {
             "counts": {name: {"positives": split.positives, "negatives": split.negatives} for name, split in splits.items()},
             "input_height": self.input_size[0],
             "input_width": self.input_size[1],
+            "scale": float(np.median([placement.scale for placement in splits["train"].placements])),
             "title": DATASET_TITLES[self.params.dataset],
             "test_title": test_set_title(self.params.dataset, test_positives, test_is_drawn),
             "test_is_part_of_official": not test_is_drawn and is_part_of_official(self.params.dataset, test_positives),
             "drawn": is_drawn(self.root),
             "leaks": self.leaks.as_dict(),
+            "fingerprint": self.fingerprint,
             "notes": self.notes,
         }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def own_size(pairs: Sequence[Pair]) -> tuple[int, int]:

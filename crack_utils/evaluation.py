@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from crack_utils import metrics, protocols
-from crack_utils.artifacts import PredictionWriter, Run, load_predictions, sample_folder, write_predictions
+from crack_utils import metrics, protocols, provenance
+from crack_utils.artifacts import PredictionWriter, Run, find_run, load_predictions, sample_folder, write_predictions
 from crack_utils.config import RunParameters
 from crack_utils.data import CropDataset, RunData, batches, unfit
 from crack_utils.errors import ParameterError, UserError
@@ -140,20 +140,25 @@ def evaluate_run(run: Run) -> dict[str, Any]:
 
     Returns:
         The contents of metrics.json.
+
+    Raises:
+        MissingRun: the run has not finished training.
     """
     if run.is_evaluated:
         return run.load_metrics()
+    find_run(run.name)  # or it says that training comes first
     with run.claimed():
-        return _evaluate(run)
+        params = run.load_params()
+        try:
+            device = resolve_device(params.device)
+        except ParameterError as error:  # trained on another machine
+            device = resolve_device("auto")
+            run.log(f"Note: {error}. Evaluating on {device}.")
+        with provenance.recorded(run, "evaluation", device):
+            return _evaluate(run, params, device)
 
 
-def _evaluate(run: Run) -> dict[str, Any]:
-    params = run.load_params()
-    try:
-        device = resolve_device(params.device)
-    except ParameterError as error:  # trained on another machine
-        device = resolve_device("auto")
-        run.log(f"Note: {error}. Evaluating on {device}.")
+def _evaluate(run: Run, params: RunParameters, device: torch.device) -> dict[str, Any]:
     data = RunData(params, sample_folder())
     model = build_model(params, fresh=False)
     run.load_model(model)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -354,7 +355,7 @@ def read_crop(pair: Pair, channels: int) -> Crop:
 def _read_photo(pairs: Sequence[Pair], channels: int) -> list[Crop]:
     """Decode crops of one file."""
     pair = pairs[0]
-    image = _decode(pair.image_path, "RGB" if channels == 3 else "L")
+    image = decode(pair.image_path, "RGB" if channels == 3 else "L")
     image = image.reshape(*image.shape[:2], channels)
     mask = np.zeros(image.shape[:2], bool) if pair.mask_path is None else _read_mask(pair)
     if mask.shape != image.shape[:2]:
@@ -382,7 +383,7 @@ def _read_mask(pair: Pair) -> np.ndarray:
     path = pair.mask_path
     if path.suffix.lower() == ".mat":
         return _read_crackforest_truth(path)
-    grey = _decode(path, "RGB").max(axis=2)  # whatever the colour crack is painted in
+    grey = decode(path, "RGB").max(axis=2)  # whatever the colour crack is painted in
     noise = JPEG_NOISE if pair.source or path.suffix.lower() in (".jpg", ".jpeg") else 0  # merged sets went through JPEG
     if noise < grey.max() <= 127:
         raise DataError(f"mask {path} holds values up to {grey.max()}; crack must be brighter than 127, the rest 0")
@@ -404,21 +405,31 @@ def _read_crackforest_truth(path: Path) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _open_image(path: Path) -> Iterator[Image.Image]:
+def _open_image(source: Path | bytes) -> Iterator[Image.Image]:
+    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
-        with Image.open(path) as file:
-            yield file
+        with Image.open(file) as image:
+            yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        size = path.stat().st_size if path.is_file() else 0
-        reason = "it is empty" if not size else str(error).removesuffix(f" {str(path)!r}")
-        raise DataError(f"cannot read {path} ({size} bytes) as an image: {reason}; replace or remove it") from None
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size if source.is_file() else 0
+        reason = "it is empty" if not size else str(error).removesuffix(f" {file!r}")
+        raise DataError(f"cannot read {_called(source)} ({size} bytes) as an image: {reason}; replace or remove it") from None
 
 
-def _decode(path: Path, mode: str) -> np.ndarray:
-    with _open_image(path) as file:
-        if file.mode.startswith(("I", "F")):
-            raise DataError(f"{path} has pixels of mode {file.mode}; convert it to 8 bits a channel")
-        return np.asarray(ImageOps.exif_transpose(file).convert(mode))  # phones store photos lying on their side
+def _called(source: Path | bytes) -> str:
+    return "the photo" if isinstance(source, bytes) else str(source)
+
+
+def decode(source: Path | bytes, mode: str) -> np.ndarray:
+    """The pixels of an image file, or of its bytes, turned as its EXIF says: uint8, (H, W) for mode L, (H, W, 3) for RGB.
+
+    Raises:
+        DataError: it is no image, or not one of 8 bits a channel.
+    """
+    with _open_image(source) as image:
+        if image.mode.startswith(("I", "F")):
+            raise DataError(f"{_called(source)} has pixels of mode {image.mode}; convert it to 8 bits a channel")
+        return np.asarray(ImageOps.exif_transpose(image).convert(mode))  # phones store photos lying on their side
 
 
 def read_size(path: Path) -> tuple[int, int]:

@@ -6,19 +6,25 @@ Needs IPython; nothing else in the package imports it.
 import base64
 import html
 import io
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
-from crack_utils import artifacts, comparison, plots
+from crack_utils import artifacts, comparison, pictures, plots
 from crack_utils.artifacts import Run
 from crack_utils.config import PARAMETER_HELP, RunParameters, check_names, check_run_name, parse_parameters, resolve_folders
 from crack_utils.data import RunData
 from crack_utils.errors import ParameterError
 from crack_utils.evaluation import load_examples
+from crack_utils.layouts import Crop
+from crack_utils.metrics import SEG_THRESHOLDS
 from crack_utils.reporting import tables
+from crack_utils.training import train_run
+from crack_utils.widgets import LiveTraining
 
 _IPYTHON_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 _PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
@@ -129,43 +135,92 @@ def show_notice(text: str) -> None:
     display(HTML(f'<p class="notice" role="note">{html.escape(text)}</p>'))
 
 
-def show_table(frame: pd.DataFrame, caption: str, folded: bool = False) -> None:
-    """Show a table under its caption; a folded one opens on a click."""
-    text = tables.to_html(frame)
-    if folded:
-        display(HTML(f"<details><summary>{html.escape(caption)}</summary>{text}</details>"))
-    else:
-        display(HTML(f'<figure class="table"><figcaption>{html.escape(caption)}</figcaption>{text}</figure>'))
-
-
-def show_figure(fig: Figure, caption: str, alt: str | None = None, photo: bool = False) -> None:
-    """Show a figure, sharp on dense screens; the report puts ``caption`` under it.
+def show_table(frame: pd.DataFrame, key: str, caption: str, folded: bool = False, sortable: bool = False) -> None:
+    """Show a table under its caption.
 
     Args:
-        alt: what the picture shows, for readers who do not see it; default: the caption.
-        photo: holds photos, for which JPEG is several times smaller.
+        key: its name on the page: ``[a link](#tbl-KEY)`` leads to it and gets its number.
+        folded: it opens on a click.
+        sortable: a click on a column's head sorts the page's copy of it.
     """
+    display(HTML(tables.to_figure(frame, key, caption, folded, sortable)))
+
+
+def show_figure(fig: Figure, key: str, look: str, caption: str) -> None:
+    """Show a figure: in words what to look for, the figure, and on a page its caption under it.
+
+    Args:
+        key: its name on the page: ``[a link](#fig-KEY)`` leads to it and gets its number.
+        look: a sentence for people who see such a figure for the first time.
+        caption: what it shows.
+    """
+    display(Markdown(look), metadata={"text/markdown": {"look": key}})  # a page has it in the figure itself
     file = io.BytesIO()
-    kind = "jpeg" if photo else "png"
-    fig.savefig(file, format=kind, dpi=130 if photo else 180, facecolor="white", **({"pil_kwargs": {"quality": 88}} if photo else {}))
-    data = {f"image/{kind}": base64.b64encode(file.getvalue()).decode(), "text/plain": caption}
-    width = round(fig.get_figwidth() * 100)
-    display(data, raw=True, metadata={f"image/{kind}": {"alt": alt or caption, "caption": caption, "width": width}})
+    fig.savefig(file, format="png", dpi=180, facecolor="white")
+    about = {
+        "key": key,
+        "look": look,
+        "caption": caption,
+        "alt": f"{caption} {plots.describe(fig)}".strip(),
+        "width": round(fig.get_figwidth() * 100),
+        "series": plots.readings(fig),
+    }
+    data = {"image/svg+xml": plots.to_svg(fig), "image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": caption}
+    display(data, raw=True, metadata={"image/svg+xml": about, "image/png": about | {"series": []}})
 
 
-def show_examples(run: Run, kind: str, limit: int, caption: str) -> None:
+def show_pictures(pictures_html: str, key: str, look: str, caption: str) -> None:
+    """Show what :mod:`crack_utils.pictures` made as one figure, with the words of :func:`show_figure`."""
+    words = f'<p class="look">{html.escape(look)}</p>'
+    display(
+        HTML(f'<figure class="gallery" data-key="{key}">{words}{pictures_html}<figcaption>{html.escape(caption)}</figcaption></figure>')
+    )
+
+
+def show_photos(crops: Sequence[Crop], key: str, look: str, caption: str) -> None:
+    """Show images with their truth outlined."""
+    photos = [(crop.pair.stem, pictures.outlined(crop)) for crop in crops]
+    show_pictures(pictures.gallery(photos, "Photo with its cracks outlined"), key, look, caption)
+
+
+def show_examples(run: Run, kind: str, limit: int, look: str, caption: str) -> None:
     """Show a run's test images of one kind (worst, median, best, crack-free), or say that there is none."""
     examples = load_examples(run, kind, limit)
     if examples:
         threshold = run.load_metrics()["segmentation_2px"]["threshold"]
-        shades = f"Prediction: probability, black 0 to white 1; above {threshold:.3f} it counts as crack."
-        show_figure(plots.plot_examples(examples), f"{caption} {shades}", photo=True)
+        shades = f"Probability: black below 0.1, white from 0.995; above {threshold:.3f} it counts as crack."
+        shown = pictures.cases(examples, kind) + pictures.legend()
+        show_pictures(shown, kind, look, f"{caption} {shades}")
     else:
         show("The test set holds none.")
 
 
+def show_explorer(run: Run, look: str, caption: str) -> None:
+    """Show one example large. On a page its script turns this into an explorer of all examples that the page shows."""
+    example = load_examples(run, "median", 1)[0]
+    thresholds = " ".join(f"{value:.6g}" for value in SEG_THRESHOLDS)
+    chosen = int(np.abs(SEG_THRESHOLDS - run.load_metrics()["segmentation_2px"]["threshold"]).argmin())
+    note = " data-lowered" if run.load_params().lowered_threshold else ""
+    show_pictures(
+        f'<div class="explorer" data-thresholds="{thresholds}" data-chosen="{chosen}"{note}>{pictures.still("median", example)}</div>'
+        + pictures.legend(),
+        "explorer",
+        look,
+        caption,
+    )
+
+
 def show_log(run: Run) -> None:
     """Show a run's log, folded."""
-    log = run.load_log()
-    summary = f"Log ({len(log.splitlines())} lines)"
-    display(HTML(f'<details class="log"><summary>{summary}</summary><pre>{html.escape(log)}</pre></details>'))
+    display(HTML(tables.folded_log(run.load_log())))
+
+
+def train(params: RunParameters, run_name: str | None, live: LiveTraining | None) -> Run:
+    """Train to the end, or as far as whoever watches lets it; shows a finished training as it is.
+
+    Args:
+        live: the training that :func:`crack_utils.widgets.watch` began; None: train here and now.
+    """
+    if live is None:
+        return train_run(params, run_name)
+    return live.wait()

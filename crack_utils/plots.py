@@ -1,22 +1,22 @@
-"""Arrays in, Axes out. Colours can be told apart by colour-blind readers."""
+"""Arrays in, Axes out. Colours can be told apart by colour-blind readers, and a page turns them to its theme."""
 
+import io
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from crack_utils import metrics
-from crack_utils.evaluation import Example
-from crack_utils.layouts import Crop
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6BB1")
-HIT, MISS, FALSE_ALARM = (86, 180, 233), (240, 228, 66), (213, 94, 0)  # sky blue, yellow, vermilion on grey asphalt
+INK = "#010101"  # text on a coloured ground, which no theme turns
 
 
 def figure(width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes]:
@@ -137,12 +137,12 @@ def plot_calibration(calibration: dict[str, Sequence[float | None]], ax: Axes) -
 def plot_confusion(decision: dict[str, float], ax: Axes) -> Axes:
     """The decision's four counts, as a picture."""
     counts = np.array([[decision["tp"], decision["fn"]], [decision["fp"], decision["tn"]]])
-    ax.imshow(counts, cmap="Blues", vmin=0, vmax=max(1, counts.max()))
+    ax.pcolormesh(counts, cmap="Blues", vmin=0, vmax=max(1, 1.4 * counts.max()), edgecolor="white", linewidth=2)
+    ax.invert_yaxis()
     for (row, column), count in np.ndenumerate(counts):
-        dark = count > counts.max() / 2
-        ax.text(column, row, count, ha="center", va="center", fontsize=16, color="white" if dark else "black")
-    ax.set_xticks([0, 1], ["decided crack", "decided none"])
-    ax.set_yticks([0, 1], ["crack", "no crack"])
+        ax.text(column + 0.5, row + 0.5, count, ha="center", va="center", fontsize=16, color=INK)
+    ax.set_xticks([0.5, 1.5], ["decided crack", "decided none"])
+    ax.set_yticks([0.5, 1.5], ["crack", "no crack"], rotation=90, va="center")
     ax.grid(False)
     return ax
 
@@ -157,48 +157,53 @@ def plot_histogram(values: dict[str, Sequence[float]], xlabel: str, ax: Axes, bi
     return ax
 
 
-def plot_photos(crops: Sequence[Crop], columns: int = 4) -> Figure:
-    """Images with their stems, the truth drawn as an outline over each."""
-    rows = -(-len(crops) // columns)
-    fig, axes = figure(2.6 * columns, 1.85 * rows, rows, columns)
-    for ax in np.ravel(axes):
-        ax.axis("off")
-    for ax, crop in zip(np.ravel(axes), crops, strict=False):
-        ax.imshow(crop.image.squeeze(), cmap="gray", vmin=0, vmax=255)
-        if crop.has_crack:
-            ax.contour(crop.mask, levels=[0.5], colors=[np.array(MISS) / 255], linewidths=0.9)
-        ax.set_title(crop.pair.stem, fontsize=8)
-    return fig
+# --- what a page needs of a figure -----------------------------------------------------------------------------------
 
 
-def overlap(image: np.ndarray, hit: np.ndarray, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-    """The photo in grey with hits, misses and false alarms coloured: (H, W, 3) uint8."""
-    grey = image.mean(axis=2) if image.ndim == 3 else image
-    picture = np.repeat((0.75 * grey).astype(np.uint8)[..., None], 3, axis=2)
-    for where, color in ((hit, HIT), (miss, MISS), (false_alarm, FALSE_ALARM)):
-        picture[where] = color
-    return picture
+def to_svg(fig: Figure) -> str:
+    """A figure as an ``<svg>`` element whose texts stay texts; the same figure gives the same bytes."""
+    file = io.StringIO()
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crack"}):
+        fig.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
+    svg = file.getvalue()
+    return re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
 
 
-def plot_examples(examples: Sequence[Example]) -> Figure:
-    """A row an image: itself, truth, predicted probability, and both laid over each other."""
-    shapes = [example.mask.shape for example in examples]
-    fig, axes = figure(10.4, 0.45 + sum(2.45 * height / width + 0.2 for height, width in shapes), len(examples), 4)
-    axes = np.reshape(axes, (len(examples), 4))
-    for ax, title in zip(axes[0], ("image", "truth", "prediction", "overlap"), strict=True):
-        ax.set_title(title, fontsize=10)
-    for row, example in zip(axes, examples, strict=True):
-        pictures = (example.image, example.mask, example.seg_prob, overlap(example.image, *example.errors))
-        for ax, picture in zip(row, pictures, strict=True):
-            ax.imshow(picture, cmap="gray", vmin=0, vmax=1 if picture.dtype != np.uint8 else 255)
-            ax.set_xticks([])
-            ax.set_yticks([])
-            ax.grid(False)
-            ax.spines[:].set_visible(False)
-        score = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack"
-        decided = "decided crack" if example.decided else "decided no crack"
-        row[0].set_xlabel(f"{example.stem} · {score} · {decided} ({example.decision_prob:.3f})", fontsize=7, loc="left")
-    colors = {"hit": HIT, "miss": MISS, "false alarm": FALSE_ALARM}
-    patches = [Patch(color=np.array(color) / 255, label=label) for label, color in colors.items()]
-    fig.legend(handles=patches, loc="outside upper right", ncols=3, frameon=False, fontsize=9)
-    return fig
+def readings(fig: Figure) -> list[dict[str, Any]]:
+    """The curves of a figure point by point, to be read off under the pointer.
+
+    Returns:
+        Of each line its ``label``, the axis labels ``x_label`` and ``y_label``, the values ``x`` and ``y``, and where each point lies
+        in the picture: ``left`` and ``top``, shares of its width and height.
+    """
+    fig.canvas.draw()
+    found = []
+    for ax in fig.axes:
+        for line in ax.get_lines():
+            if line.get_transform() != ax.transData:  # a mark across the axes is no curve
+                continue
+            values = np.array(line.get_xydata(), float)
+            values = values[np.isfinite(values).all(axis=1)]
+            places = fig.transFigure.inverted().transform(ax.transData.transform(values)) if len(values) else values
+            label = line.get_label()
+            found.append(
+                {
+                    "label": ax.get_ylabel() if label.startswith("_") else label,
+                    "x_label": ax.get_xlabel(),
+                    "y_label": ax.get_ylabel(),
+                    **{name: [float(f"{value:.6g}") for value in values[:, i]] for i, name in enumerate("xy")},
+                    "left": places[:, 0].round(4).tolist(),
+                    "top": (1 - places[:, 1]).round(4).tolist(),
+                }
+            )
+    return found
+
+
+def describe(fig: Figure) -> str:
+    """A figure's curves in words, for readers who do not see it: where each begins and ends, and between what it lies."""
+    sentences = [
+        f"{curve['label']}: from {curve['y'][0]:.3g} to {curve['y'][-1]:.3g}, between {min(curve['y']):.3g} and {max(curve['y']):.3g}"
+        for curve in readings(fig)
+        if curve["y"]
+    ]
+    return f"Curves of {'; '.join(sentences)}." if sentences else ""

@@ -4,6 +4,7 @@ Whatever is drawn at random is drawn from (seed, epoch) alone, so a resumed trai
 """
 
 import copy
+import dataclasses
 import math
 import platform
 import time
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from crack_utils import metrics
+from crack_utils import metrics, provenance
 from crack_utils.artifacts import Run, sample_folder
 from crack_utils.config import RunParameters
 from crack_utils.data import Batch, CropDataset, RunData, batches
@@ -24,13 +25,28 @@ from crack_utils.model import count_parameters
 from crack_utils.reporting.record import check_record_run
 
 
-def train_run(params: RunParameters, run_name: str | None = None, overwrite: bool = False) -> Run:
+class Watcher:
+    """Looks on while a training runs, and can stop it. This one does neither. What a method raises ends the training."""
+
+    def should_stop(self) -> bool:
+        """Asked after every batch; True ends the training there, so that the same run goes on behind that batch."""
+        return False
+
+    def on_batch(self, training: "Training", epoch: int, done: int, total: int) -> None:
+        """Called after every batch, with ``done`` of the ``total`` images of epoch 1, 2, ... trained on; hard ones count twice."""
+
+    def on_epoch(self, training: "Training") -> None:
+        """Called after every epoch and its validation, of which ``training.history`` now holds the row."""
+
+
+def train_run(params: RunParameters, run_name: str | None = None, overwrite: bool = False, watcher: Watcher | None = None) -> Run:
     """Train, go on where a training stopped, or leave a finished one as it is.
 
     Args:
         params: the run's parameters.
         run_name: folder under ``runs/``; default ``DATASET-<hash of the parameters>``.
         overwrite: drop what the folder holds of a training with other parameters.
+        watcher: is told how the training goes and may stop it; ``is_trained`` says of the run that comes back whether it did.
 
     Raises:
         ParameterError: the folder holds a training with other parameters, or the device is not there.
@@ -54,7 +70,8 @@ def train_run(params: RunParameters, run_name: str | None = None, overwrite: boo
         if not (is_same and run.path("checkpoint.pt").is_file()):
             run.forget_results()
         run.save_params(params, resolved, facts)
-        Training(run, params, data, device).fit()
+        with provenance.recorded(run, "training", device):
+            Training(run, params, data, device, watcher).fit()
     return run
 
 
@@ -73,11 +90,25 @@ def claim_run(params: RunParameters, run_name: str | None, overwrite: bool = Fal
     return run
 
 
+class _Stopped(Exception):
+    """The watcher stopped the training inside an epoch."""
+
+
+@dataclasses.dataclass
+class _Position:
+    """How far a stopped training came in its epoch."""
+
+    results: torch.Tensor = dataclasses.field(default_factory=lambda: torch.empty(3, 0))  # of each image done: both losses, difficulty
+    rng: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # states of torch's generators, until they are set again
+    time_s: float = 0.0
+
+
 class Training:
     """The state of one training and its loop."""
 
-    def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device):
+    def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device, watcher: Watcher | None = None):
         self.run, self.params, self.data, self.device = run, params, data, device
+        self.watcher = watcher or Watcher()
         torch.manual_seed(params.seed)
         self.model = build_model(params).to(device)
         self.optimizer = build_optimizer(self.model, params)
@@ -87,19 +118,26 @@ class Training:
         self.difficulty = np.full(len(data.split("train")), np.nan)  # of each image when it was last trained on
         self.uses = np.zeros(len(self.difficulty), int)  # how often frequency-of-use sampling drew each image
         self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}
+        self._position = _Position()  # to go on from
 
     def fit(self) -> None:
-        """Train all epochs (those a checkpoint holds are done) and save the chosen weights."""
+        """Train all epochs (those a checkpoint holds are done) and save the chosen weights, unless the watcher stops it before."""
         params, run = self.params, self.run
         state = run.load_checkpoint()
-        run.log(self._announcement(len(state["history"]) if state else 0))
         if state:
             self._resume(state)
-        else:
+        run.log(self._announcement())
+        if not state:
             self._describe()
         for epoch in range(len(self.history), params.epochs):
-            started = time.perf_counter()
-            row = {"epoch": epoch + 1, **self._train_epoch(epoch), "learning_rate": self.optimizer.param_groups[0]["lr"]}
+            started = time.perf_counter() - self._position.time_s
+            try:
+                losses = self._train_epoch(epoch)
+            except _Stopped:
+                self._stop(time.perf_counter() - started)
+                return
+            self._position = _Position()
+            row = {"epoch": epoch + 1, **losses, "learning_rate": self.optimizer.param_groups[0]["lr"]}
             row["time_s"] = round(time.perf_counter() - started, 2)
             self.history.append(row)
             run.log(self._epoch_line(row))
@@ -108,11 +146,13 @@ class Training:
             run.save_history(self.history)
             if self._is_checkpoint_epoch(epoch):
                 run.save_checkpoint(self._state())
+            self.watcher.on_epoch(self)
         self._finish()
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the epoch's images, then one over the hardest; the mean losses are those of the first pass."""
         params, dataset = self.params, self.data.split("train")
+        self._begun_with = self._sampling()
         rng = np.random.default_rng([params.seed, epoch])
         torch.manual_seed(
             int(np.random.SeedSequence([params.seed, epoch, 1]).generate_state(1)[0])
@@ -124,14 +164,15 @@ class Training:
         if params.frequency_of_use_sampling:
             images = draw_by_use(np.array([crop.has_crack for crop in dataset.crops]), self.uses, rng)
             self.uses += np.bincount(images, minlength=len(dataset))
-        order = rng.permutation(images)
+        order, is_first, share = rng.permutation(images), slice(None), params.hard_negative_mining
         if params.hard_batches:
             order, is_first = mix_hard(order, hard_set(self.difficulty, params.hard_batches[2]), *params.hard_batches[:2], rng)
-            losses = self._train_on(order, weights, rng)[:, is_first]
-        else:
-            losses = self._train_on(order, weights, rng)
-            seen = np.unique(order)
-            again = seen[hardest(self.difficulty[seen], params.hard_negative_mining)]
+            share = 0.0
+        seen = np.unique(order)
+        self._done, self._results = 0, np.empty((3, len(order) + len(hardest(seen, share))))
+        losses = self._train_on(order, weights, rng)[:, is_first]
+        again = seen[hardest(self.difficulty[seen], share)]
+        if len(again):
             self._train_on(rng.permutation(again), weights, rng)
         if not (np.isfinite(losses).all() and np.isfinite(self.difficulty[order]).all()):
             raise UserError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
@@ -143,18 +184,35 @@ class Training:
         }
 
     def _train_on(self, order: np.ndarray, weights: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-        """Train on images in this order and note their difficulty: segmentation and decision losses, (2, len(order))."""
+        """Train on images in this order and note their difficulty: segmentation and decision losses, (2, len(order)).
+
+        What a training that was stopped in this epoch did of it is taken from its results.
+        """
         self.model.train()
         dataset = self.data.split("train")
         seeds = rng.integers(2**62, size=len(order)) if self.params.augmentation else [None] * len(order)
         keys = [(int(index), None if seed is None else int(seed)) for index, seed in zip(order, seeds, strict=True)]
-        losses = [np.empty((2, 0))]
-        for batch in batches(dataset, keys, self.params.batch_size, self.params.num_workers, pin_memory=self.device.type == "cuda"):
+        start = self._done
+        earlier = self._position.results[:, start : start + len(order)]
+        skipped = earlier.shape[1]
+        self._note(order[:skipped], earlier)
+        if not skipped:
+            self._restore_rng()
+        for batch in batches(dataset, keys[skipped:], self.params.batch_size, self.params.num_workers, self.device.type == "cuda"):
+            self._restore_rng()  # inside a pass only here: the loader has drawn from the generator as it started
             seg_losses, decision_losses, errors = train_step(self.model, self.optimizer, batch.to(self.device), weights, self.pos_weights)
             difficulty = seg_losses * (errors + 1) if self.params.hard_negative_difficulty == "loss_errors" else seg_losses
-            self.difficulty[batch.index] = difficulty.cpu()
-            losses.append(torch.stack([seg_losses, decision_losses]).cpu().numpy())
-        return np.concatenate(losses, axis=1)
+            self._note(batch.index, torch.stack([seg_losses, decision_losses, difficulty]).cpu())
+            self.watcher.on_batch(self, len(self.history) + 1, self._done, self._results.shape[1])
+            if self.watcher.should_stop():
+                raise _Stopped
+        return self._results[:2, start : self._done]
+
+    def _note(self, images: np.ndarray | torch.Tensor, results: torch.Tensor) -> None:
+        """Keep what training on the epoch's next images came to: their losses and difficulty, (3, N)."""
+        self._results[:, self._done : self._done + len(images)] = results
+        self.difficulty[images] = results[2]
+        self._done += len(images)
 
     def _loss_weights(self, epoch: int) -> tuple[float, float]:
         params = self.params
@@ -193,6 +251,29 @@ class Training:
         self.run.save_model(self.model)
 
     # --- checkpoints
+    def _stop(self, time_s: float) -> None:
+        """Keep all that the same run needs to go on inside this epoch: the epoch is drawn again, what is done of it left out."""
+        rng = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            rng["cuda"] = torch.cuda.get_rng_state(self.device)
+        position = _Position(torch.from_numpy(self._results[:, : self._done].copy()), rng, time_s)
+        self.run.save_checkpoint(self._state() | self._begun_with | {"position": vars(position)})
+        self.run.save_history(self.history)
+        at = f"epoch {len(self.history) + 1} of {self.params.epochs} after {self._done} of {self._results.shape[1]} images"
+        self.run.log(f"Stopped in {at}; the same run goes on from here.")
+
+    def _restore_rng(self) -> None:
+        """Let torch draw on from where a stopped training came to, if it has not yet."""
+        rng, self._position.rng = self._position.rng, {}
+        if "cpu" in rng:
+            torch.set_rng_state(rng["cpu"])
+        if "cuda" in rng and self.device.type == "cuda":
+            torch.cuda.set_rng_state(rng["cuda"], self.device)
+
+    def _sampling(self) -> dict[str, torch.Tensor]:
+        """What an epoch's images are drawn by."""
+        return {"difficulty": torch.from_numpy(self.difficulty.copy()), "uses": torch.from_numpy(self.uses.copy())}
+
     def _state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
@@ -200,8 +281,7 @@ class Training:
             "history": self.history,
             "best": self.best,
             "images": self._images,
-            "difficulty": torch.from_numpy(self.difficulty.copy()),
-            "uses": torch.from_numpy(self.uses.copy()),
+            **self._sampling(),
         }
 
     def _resume(self, state: dict[str, Any]) -> None:
@@ -213,13 +293,15 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.history, self.best = state["history"], state["best"]
         self.difficulty, self.uses = state["difficulty"].numpy().copy(), state["uses"].numpy().copy()
+        self._position = _Position(**state.get("position", {}))
 
     # --- words
     def _where(self) -> str:
         return " on test" if self.params.validate_on_test else ""
 
-    def _announcement(self, done: int) -> str:
+    def _announcement(self) -> str:
         params, train = self.params, self.data.split("train")
+        done, into = len(self.history), self._position.results.shape[1]
         is_sampled = params.frequency_of_use_sampling and train.negatives
         images = 2 * train.positives if is_sampled else len(train)
         distinct = train.positives + min(train.positives, train.negatives) if is_sampled else images
@@ -229,9 +311,11 @@ class Training:
         validations = sum(self._is_checkpoint_epoch(epoch) for epoch in range(done, params.epochs)) if params.validate else 0
         steps = -(-images // params.batch_size) + -(-again // params.batch_size)
         judged = len(self.data.split(params.choosing_split))
-        total_s = (params.epochs - done) * steps * train_s + validations * judged * predict_s
-        start = f"Going on with {self.run.name} after epoch {done} of" if done else f"Training {self.run.name}:"
-        return f"{start} {params.epochs} epochs of {images} + {again} images on {self.device}: about {duration(total_s)}"
+        steps_left = (params.epochs - done) * steps - -(-into // params.batch_size)
+        total_s = steps_left * train_s + validations * judged * predict_s
+        start = f"Going on with {self.run.name} after epoch {done} of" if done or into else f"Training {self.run.name}:"
+        inside = f", {into} images into epoch {done + 1}" if into else ""
+        return f"{start} {params.epochs} epochs of {images} + {again} images on {self.device}{inside}: about {duration(total_s)}"
 
     def _describe(self) -> None:
         values = self.run.load_resolved()

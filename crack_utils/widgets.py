@@ -1,30 +1,272 @@
 """ipywidgets tools for a notebook with a live kernel; pages leave them out."""
 
-import ipywidgets
-from IPython.display import display
+import html
+import io
+import os
+import threading
+from typing import Any
 
-from crack_utils import plots
+import ipywidgets
+import numpy as np
+from matplotlib.figure import Figure
+
+from crack_utils import pictures, plots
 from crack_utils.artifacts import Run
-from crack_utils.evaluation import load_examples
-from crack_utils.metrics import precision_recall_f1, tolerance_maps
+from crack_utils.config import RunParameters
+from crack_utils.data import CropDataset, RunData, augment
+from crack_utils.errors import UserError
+from crack_utils.evaluation import load_examples, predict
+from crack_utils.metrics import SEG_THRESHOLDS, decision_scores, precision_recall_f1, tolerance_maps
+from crack_utils.prediction import Predictor, describe, overlay, read_photo
+from crack_utils.training import Training, Watcher, claim_run, train_run
+
+ROWS, COLUMNS = 2, 4  # photos on a page of the explorer
+WATCHED = 3  # images of val whose predictions are shown while training
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+class LiveTraining(Watcher):
+    """A training in a thread of its own, so that the kernel hears a click on *Stop*: curves and predictions as they come."""
+
+    def __init__(self, params: RunParameters, run_name: str):
+        self.params, self.run_name = params, run_name
+        self.status = ipywidgets.HTML("Reading the data …")
+        self.bar = ipywidgets.FloatProgress(min=0, max=params.epochs, layout={"width": "100%"})
+        self.button = ipywidgets.Button(description="Stop", icon="stop", tooltip="Stop after this batch; everything is kept")
+        self.button.on_click(lambda _: self.stop())
+        self.curves, self.predictions = (ipywidgets.Image(format=kind, layout={"max_width": "100%"}) for kind in ("png", "jpeg"))
+        self.view = ipywidgets.VBox([ipywidgets.HBox([self.button, self.status]), self.bar, self.curves, self.predictions])
+        self._stopped = threading.Event()
+        self._error: BaseException | None = None
+        self._run: Run | None = None
+        self._shown: CropDataset | None = None
+        self.thread = threading.Thread(target=self._train, name=f"train {run_name}", daemon=True)
+        self.thread.start()
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.view)
+
+    def stop(self) -> None:
+        """End after the batch that is being trained on."""
+        self._stopped.set()
+        self.button.disabled = True
+        self.status.value = "Stopping after this batch …"
+
+    def wait(self) -> Run:
+        """The run, when its training has ended or was stopped.
+
+        Raises:
+            whatever the training raised.
+        """
+        while self.thread.is_alive():
+            try:
+                self.thread.join(0.2)
+            except KeyboardInterrupt:  # the kernel was interrupted: the other way to stop
+                self.stop()
+        if self._error is not None:
+            raise self._error
+        return self._run
+
+    def _train(self) -> None:
+        try:
+            self._run = train_run(self.params, self.run_name, watcher=self)
+            ended = "Finished." if self._run.is_trained else "Stopped; all is kept. Run these cells again to go on from here."
+        except BaseException as error:  # handed to whoever waits
+            self._error, ended = error, f"Failed: {html.escape(str(error))}"
+        self.status.value = ended
+        self.button.disabled = True
+
+    # --- what the training tells
+    def should_stop(self) -> bool:
+        return self._stopped.is_set()
+
+    def on_batch(self, training: Training, epoch: int, done: int, total: int) -> None:
+        self.bar.value = epoch + done / total
+        if not self._stopped.is_set():
+            self.status.value = f"Epoch {epoch + 1} of {self.params.epochs}, image {done} of {total}"
+        if self._shown is None:
+            self._show_predictions(training)
+
+    def on_epoch(self, training: Training) -> None:
+        self._show_curves(training.history)
+        self._show_predictions(training)
+
+    def _show_curves(self, rows: list[dict[str, Any]]) -> None:
+        fig = Figure((9, 2.8), layout="constrained")  # not pyplot's, which is for the main thread
+        epochs = [row["epoch"] for row in rows]
+        for ax, columns in zip(fig.subplots(1, 2), (("loss_segmentation", "loss_decision"), ("val_f1", "val_decision_ap")), strict=True):
+            for name, color in zip(columns, (plots.BLUE, plots.ORANGE), strict=True):
+                values = [row.get(name, np.nan) for row in rows]
+                kept = [i for i, value in enumerate(values) if not np.isnan(value)]
+                ax.plot([epochs[i] for i in kept], [values[i] for i in kept], ".-", color=color, label=name.replace("_", " "))
+            ax.set(xlabel="epoch", xlim=(0, self.params.epochs + 1))
+            ax.legend(frameon=False)
+        file = io.BytesIO()
+        fig.savefig(file, format="png", dpi=100)
+        self.curves.value = file.getvalue()
+
+    def _show_predictions(self, training: Training) -> None:
+        if self._shown is None:
+            val = training.data.split(self.params.choosing_split)
+            cracked = [crop for crop in val.crops if crop.has_crack]
+            self._shown = CropDataset(cracked[:: max(1, len(cracked) // WATCHED)][:WATCHED], val.input_size)
+        pairs = []
+        for crop, seg_prob, _ in predict(training.model, self._shown, training.device):
+            grey = (255 * seg_prob.cpu().numpy()).astype(np.uint8)
+            pairs.append((f"{crop.pair.stem}: truth", pictures.outlined(crop)))
+            pairs.append(("probability", np.repeat(grey[..., None], 3, axis=2)))
+        file = io.BytesIO()
+        pictures.sheet([photo for _, photo in pairs], 2 * WATCHED).save(file, "JPEG", quality=85)
+        self.predictions.value = file.getvalue()
+
+
+_live: dict[str, LiveTraining] = {}
+
+
+def watch(params: RunParameters, run_name: str | None) -> LiveTraining | None:
+    """Begin a training to be watched and stopped, where somebody watches: in a session of JupyterLab.
+
+    Returns:
+        The training, which goes on in a thread; None elsewhere (papermill), and for a run that has finished.
+    """
+    if not os.environ.get("JPY_SESSION_NAME"):  # which Jupyter's server sets for the kernels of its notebooks
+        return None
+    run = claim_run(params, run_name)
+    if run.is_trained:
+        return None
+    if run.name not in _live or not _live[run.name].thread.is_alive():
+        _live[run.name] = LiveTraining(params, run.name)
+    return _live[run.name]
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def explore(data: RunData) -> ipywidgets.Widget:
+    """Look through a set in any order, and at what the augmentation makes of one image."""
+    orders = {
+        "most crack first": lambda crop: -crop.mask.mean(),
+        "least crack first": lambda crop: crop.mask.mean(),
+        "darkest first": lambda crop: crop.image.mean(),
+        "by name": lambda crop: crop.pair.stem,
+    }
+    split = ipywidgets.Dropdown(options=["train", "val", "test"], description="Set")
+    order = ipywidgets.Dropdown(options=list(orders), description="Order")
+    page = ipywidgets.BoundedIntText(value=1, min=1, description="Page")
+    image = ipywidgets.Dropdown(description="Image")
+    again = ipywidgets.Button(description="Augment again", icon="refresh")
+    photos, augmented = ipywidgets.HTML(), ipywidgets.HTML()
+    seeds = np.random.default_rng()
+
+    def crops() -> list[Any]:
+        return sorted(data.split(split.value).crops, key=orders[order.value])
+
+    def turn(_: Any = None) -> None:
+        found, size = crops(), ROWS * COLUMNS
+        page.max = -(-len(found) // size)
+        shown = found[(page.value - 1) * size : page.value * size]
+        names = [f"{crop.pair.stem} ({100 * crop.mask.mean():.1f} % crack)" for crop in shown]
+        photos.value = pictures.gallery(
+            list(zip(names, map(pictures.outlined, shown), strict=True)), "Photo with its cracks outlined", COLUMNS
+        )
+        image.options = [crop.pair.stem for crop in shown]
+
+    def draw(_: Any = None) -> None:
+        dataset = data.split(split.value)
+        index = next((i for i, crop in enumerate(dataset.crops) if crop.pair.stem == image.value), None)
+        if index is None:
+            return
+        item, parts = dataset[index], data.params.augmentation_parts.split()
+        made = [augment(item["image"], item["mask"], int(seed), parts)[0] for seed in seeds.integers(2**62, size=ROWS * COLUMNS)]
+        shown = [(f"{number}", (255 * each).byte().permute(1, 2, 0).numpy()) for number, each in enumerate(made, start=1)]
+        augmented.value = pictures.gallery(shown, f"Augmentation of {image.value}", COLUMNS)
+
+    for control in (split, order):
+        control.observe(lambda _: (setattr(page, "value", 1), turn()), "value")
+    page.observe(turn, "value")
+    image.observe(draw, "value")
+    again.on_click(draw)
+    turn()
+    note = ipywidgets.HTML("What training may see of this image (cracked ones only; half of the draws leave it as it is):")
+    return ipywidgets.VBox([ipywidgets.HBox([split, order, page]), photos, note, ipywidgets.HBox([image, again]), augmented])
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
 
 
 def browse(run: Run) -> ipywidgets.Widget:
-    """Pick one of a run's example images, move the threshold, and see its errors and scores change."""
+    """Pick one of a run's example images, move the thresholds, and see errors and scores change."""
     kinds = ("worst", "median", "best", "crack-free")
     examples = {f"{kind}: {example.stem}": example for kind in kinds for example in load_examples(run, kind)}
+    metrics, per_image = run.load_metrics(), run.load_per_image()
+    slider = {
+        "step": 0.005,
+        "readout_format": ".3f",
+        "continuous_update": False,
+        "layout": {"width": "40em"},
+        "style": {"description_width": "9em"},
+    }
+    image = ipywidgets.Dropdown(options=list(examples), description="Image", layout={"width": "40em"})
+    threshold = ipywidgets.FloatSlider(
+        value=metrics["segmentation_2px"]["threshold"], min=SEG_THRESHOLDS[0], max=SEG_THRESHOLDS[-1], description="Crack above", **slider
+    )
+    decision = ipywidgets.FloatSlider(value=metrics["decision"]["threshold"], min=0, max=1, description="Decided from", **slider)
+    picture, words = ipywidgets.HTML(), ipywidgets.HTML()
 
-    def show(image: str, threshold: float) -> None:
-        example = examples[image]
-        hit, miss, false_alarm = tolerance_maps(example.seg_prob, example.mask, threshold)
+    def show(_: Any = None) -> None:
+        example = examples[image.value]
+        hit, miss, false_alarm = tolerance_maps(example.seg_prob, example.mask, threshold.value)
         precision, recall, f1 = precision_recall_f1(hit.sum(), false_alarm.sum(), miss.sum())
-        fig, axes = plots.figure(10.4, 3.2, columns=2)
-        for ax, picture in zip(axes, (example.image, plots.overlap(example.image, hit, miss, false_alarm)), strict=True):
-            ax.imshow(picture, cmap="gray")
-            ax.axis("off")
-        fig.suptitle(f"precision {precision:.3f}   recall {recall:.3f}   F1 {f1:.3f}")
-        display(fig)
+        picture.value = pictures.gallery(
+            [("photo", example.image), ("errors", pictures.overlap(example.image, hit, miss, false_alarm))], example.stem, 2
+        )
+        decided = "crack" if example.decision_prob >= decision.value else "no crack"
+        counts = decision_scores(per_image["has_crack"], per_image["decision_prob"], decision.value)
+        words.value = (
+            f"This image: precision {precision:.3f}, recall {recall:.3f}, F1 {f1:.3f}; decided {decided} ({example.decision_prob:.3f}). "
+            f"All {len(per_image)} test images from {decision.value:.3f} on: TP {counts['tp']}, FP {counts['fp']}, FN {counts['fn']}, "
+            f"TN {counts['tn']}."
+        )
 
-    start = run.load_metrics()["segmentation_2px"]["threshold"]
-    slider = ipywidgets.FloatSlider(value=start, min=0.1, max=0.995, step=0.005, readout_format=".3f", continuous_update=False)
-    return ipywidgets.interactive(show, image=list(examples), threshold=slider)
+    for control in (image, threshold, decision):
+        control.observe(show, "value")
+    show()
+    return ipywidgets.VBox([image, threshold, decision, words, picture, ipywidgets.HTML(pictures.legend())])
+
+
+# --- one's own photo -------------------------------------------------------------------------------------------------
+
+
+def own_photo(run: Run) -> ipywidgets.Widget:
+    """Upload a photo of any size and see where the run's network finds cracks, how long and how wide."""
+    upload = ipywidgets.FileUpload(accept="image/*", description="Photo")
+    scale = ipywidgets.FloatText(value=run.load_params().mm_per_px or 0, description="mm per px", tooltip="0: lengths in pixels alone")
+    words, picture = ipywidgets.HTML("Choose a photo."), ipywidgets.HTML()
+    found: dict[str, Any] = {}
+
+    def search(_: Any = None) -> None:
+        if not upload.value:
+            return
+        words.value, picture.value = "Searching …", ""
+        try:
+            found.setdefault("predictor", Predictor(run))
+            photo = read_photo(bytes(upload.value[0]["content"]), run.load_params().input_channels)
+            found["prediction"] = found["predictor"](photo)
+        except UserError as error:
+            words.value = f"<b>{html.escape(str(error))}</b>"
+            return
+        marked = pictures.photo_uri(overlay(found["prediction"]), 1600)
+        picture.value = f'<img src="{marked}" alt="The photo with the cracks that were found" style="max-width:100%">'
+        say()
+
+    def say(_: Any = None) -> None:
+        if "prediction" in found:
+            words.value = html.escape(describe(found["prediction"], scale.value if scale.value > 0 else None))
+
+    upload.observe(search, "value")
+    scale.observe(say, "value")
+    return ipywidgets.VBox([ipywidgets.HBox([upload, scale]), words, picture])

@@ -139,19 +139,6 @@ def test_the_log_ends_with_the_final_evaluation(evaluated):
     assert isinstance(evaluated, Run)
 
 
-def test_the_browser_shows_the_scores_of_the_chosen_threshold(evaluated):
-    from crack_utils.widgets import browse
-
-    tool = browse(evaluated)
-    image, slider, output = tool.children
-    example = next(each for kind in ("worst", "best") for each in evaluation.load_examples(evaluated, kind) if each.stem in image.value)
-    tool.update()
-    assert slider.value == pytest.approx(example.threshold)
-    assert output is tool.out
-    slider.value = 0.995
-    assert tool.kwargs["threshold"] == 0.995
-
-
 # --- what happens behind the thresholds
 
 

@@ -4,14 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, small_params, write_dataset
+from conftest import REPOSITORY, small_params, write_dataset, write_pair
 from PIL import Image
 
 from crack_utils.__main__ import main
 from crack_utils.artifacts import Run
+from crack_utils.evaluation import evaluate_run
 from crack_utils.sweep import pick_member, read_members
+from crack_utils.training import train_run
 
 
 def command(home, *words):
@@ -126,8 +129,8 @@ def test_bad_data_give_one_message_and_leave_nothing(home, small_data, capsys, s
 
 
 def test_commands_without_a_run_say_what_comes_first(home, capsys):
-    for name in ("evaluate", "render"):
-        assert main([name, "nothing"]) == 1
+    for words in (["evaluate", "nothing"], ["render", "nothing"], ["predict", "nothing", "photo.jpg"]):
+        assert main(words) == 1
         assert "run nothing does not exist; train comes first" in capsys.readouterr().err
 
 
@@ -145,10 +148,42 @@ def test_train_and_evaluate_without_jupyter(home, tmp_path):
     assert run.is_evaluated
 
 
+def test_photos_are_predicted_and_a_bad_one_keeps_no_other_from_it(home, tmp_path, tiny_network, monkeypatch, capsys):
+    params = small_params(write_dataset(tmp_path / "d", train=2), epochs=1, mm_per_px=0.5)
+    train_run(params, "a")
+    for name, size in (("one", (100, 300)), ("three", (40, 30))):
+        write_pair(tmp_path / "photos" / f"{name}.jpg", size=size)
+    (tmp_path / "photos" / "two.jpg").write_text("no image")
+    photos = [str(tmp_path / "photos" / f"{name}.jpg") for name in ("one", "two", "three")]
+    assert main(["predict", "a", *photos]) == 1
+    assert "run a has no metrics.json" in capsys.readouterr().err
+    evaluate_run(Run("a"))
+    capsys.readouterr()
+    monkeypatch.chdir(tmp_path / "photos")
+    assert main(["predict", "a", *photos, "--output", "out/here"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("Decided: ") == captured.out.count("Written: ") == 2
+    assert "(1 px is 0.5 mm)" in captured.out  # the run's own
+    assert "two.jpg (8 bytes) as an image" in captured.err.splitlines()[0]
+    assert captured.err.splitlines()[1] == "error: 1 of 3 photos were not predicted; the messages above say why"
+    written = sorted(path.name for path in Path("out/here").iterdir())
+    assert written == ["one_cracks.png", "one_mask.png", "three_cracks.png", "three_mask.png"]
+    with Image.open("out/here/one_mask.png") as mask:
+        assert (mask.size, mask.mode) == ((300, 100), "L")
+    assert main(["predict", "a", photos[0], "--mm-per-px", "2"]) == 0
+    assert "(1 px is 2 mm)" in capsys.readouterr().out
+    assert Path("one_cracks.png").is_file()
+    assert main(["predict", "a", photos[0]]) == 1
+    assert capsys.readouterr().err.startswith("error: one_cracks.png is there already; remove it")
+    with pytest.raises(SystemExit):
+        main(["predict", "a", photos[0], "--mm-per-px", "-1"])
+    assert "should be a number above 0, got '-1'" in capsys.readouterr().err
+
+
 def test_the_command_explains_itself(home):
     done = command(home, "--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("run", "train", "sweep", "evaluate", "render", "compare"))
+    assert all(name in done.stdout for name in ("run", "train", "sweep", "evaluate", "render", "compare", "predict"))
     done = command(home, "run", "runs/nothing.yaml")
     assert done.returncode == 1
     assert done.stderr.startswith("error: no configuration runs/nothing.yaml")

@@ -1,15 +1,28 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
-from conftest import small_params, write_dataset
+from conftest import TinyNet, small_params, write_dataset
 
 from crack_utils import evaluation, training
 from crack_utils.artifacts import Run
 from crack_utils.config import parse_parameters
 from crack_utils.data import Batch
-from crack_utils.errors import ParameterError, UserError
+from crack_utils.errors import MissingRun, ParameterError, UserError
 from crack_utils.model import SegDecNet
-from crack_utils.training import better, build_optimizer, draw_by_use, duration, hard_set, hardest, learning_rate, mix_hard, train_run
+from crack_utils.training import (
+    Watcher,
+    better,
+    build_optimizer,
+    draw_by_use,
+    duration,
+    hard_set,
+    hardest,
+    learning_rate,
+    mix_hard,
+    train_run,
+)
 
 
 def weights(run):
@@ -370,6 +383,127 @@ def test_a_training_does_not_go_on_with_other_images(home, tmp_path, steps, monk
     write_dataset(root, train=6)
     with pytest.raises(UserError, match="the training images are not those run a began with"):
         train_run(params, "a")
+
+
+# --- watched and stopped
+
+
+class DrawingNet(TinyNet):
+    """TinyNet with all that a training carries from batch to batch: draws, and statistics of a normalisation."""
+
+    def __init__(self, params):
+        super().__init__(params)
+        self.norm = torch.nn.BatchNorm2d(params.input_channels)
+
+    def forward(self, image):
+        return super().forward(torch.nn.functional.dropout(self.norm(image), 0.3, self.training))
+
+
+class StopAfter(Watcher):
+    """Stops after so many batches, and keeps how the training stood after each epoch."""
+
+    def __init__(self, batches=None):
+        self.left, self.heard, self.ends = batches, [], []
+
+    def should_stop(self):
+        return self.left is not None and len(self.heard) >= self.left
+
+    def on_batch(self, training, epoch, done, total):
+        self.heard.append((epoch, done, total))
+
+    def on_epoch(self, training):
+        row = {name: value for name, value in training.history[-1].items() if name != "time_s"}
+        sampling = torch.tensor(training.difficulty), torch.tensor(training.uses)
+        self.ends.append(copy.deepcopy((row, sampling, training.model.state_dict(), training.optimizer.state_dict())))
+
+
+@pytest.fixture
+def drawing(home, tmp_path, steps, monkeypatch):
+    """Parameters of three epochs of five batches: three of all images, then two of the hardest."""
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "build_model", lambda params, fresh=True: DrawingNet(params))
+    root = write_dataset(tmp_path / "d", train=3, negatives=6)
+    values = {"epochs": 3, "batch_size": 2, "frequency_of_use_sampling": True, "validation_n_epochs": 2, "hard_negative_mining": 0.5}
+    return lambda **more: small_params(root, **values | more)
+
+
+@pytest.mark.parametrize("values", [{}, {"num_workers": 1}, {"hard_negative_mining": "1 of 2, min 0.1"}])
+def test_a_training_stopped_after_every_batch_ends_bit_for_bit_as_the_unbroken_one(drawing, steps, values):
+    whole, params = StopAfter(), drawing(**values)
+    train_run(params, "whole", watcher=whole)
+    trained_on, sessions, ends = steps.copy(), 0, []
+    steps.clear()
+    while not Run("often").is_trained:
+        watcher = StopAfter(1)
+        train_run(params, "often", watcher=watcher)
+        ends += watcher.ends
+        sessions += 1
+        assert sessions <= len(trained_on) + 1
+    assert steps == trained_on
+    torch.testing.assert_close(ends, whole.ends, rtol=0, atol=0, equal_nan=True)
+    assert Run("often").path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
+    histories = [Run(name).load_history().drop(columns="time_s") for name in ("often", "whole")]
+    assert histories[0].equals(histories[1])
+
+
+@pytest.mark.parametrize(
+    ("batches", "epoch", "done"),
+    [(2, 1, "4 of 9"), (3, 1, "6 of 9"), (4, 1, "8 of 9"), (5, 1, "9 of 9"), (6, 2, "2 of 9"), (13, 3, "6 of 9"), (15, 3, "9 of 9")],
+)
+def test_a_stopped_training_says_where_it_stands_and_goes_on_from_there(drawing, steps, batches, epoch, done):
+    params = drawing()
+    run = train_run(params, "a", watcher=StopAfter(batches))
+    assert not run.is_trained
+    assert run.load_log().endswith(f"\nStopped in epoch {epoch} of 3 after {done} images; the same run goes on from here.\n")
+    assert run.load_history()["epoch"].tolist() == list(range(1, epoch))
+    with pytest.raises(MissingRun, match="run a has not finished training; train comes first"):
+        evaluation.evaluate_run(run)
+    resumed = StopAfter()
+    train_run(params, "a", watcher=resumed)
+    assert len(steps) == 15
+    assert len(resumed.ends) == 4 - epoch
+    into = f"3 epochs of 6 + 3 images on cpu, {done.split()[0]} images into epoch {epoch}: about "
+    assert f"Going on with a after epoch {epoch - 1} of {into}" in run.load_log()
+    train_run(params, "whole")
+    assert run.path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
+
+
+def test_the_time_left_is_that_of_what_is_left(drawing, monkeypatch):
+    monkeypatch.setattr(training, "measure_step", lambda *_: (4, 0))
+    train_run(drawing(), "a", watcher=StopAfter(6))
+    run = train_run(drawing(), "a", watcher=StopAfter(1))
+    assert [line.split(": ")[-1] for line in run.load_log().splitlines() if "about" in line] == ["about 60 s", "about 36 s"]
+
+
+def test_what_came_after_a_stop_and_was_lost_is_trained_again(drawing):
+    params = drawing()
+    train_run(params, "a", watcher=StopAfter(7))  # in epoch 2, which is not validated: the next checkpoint is that of epoch 3
+    watcher = StopAfter()
+    watcher.on_epoch = lambda training: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(params, "a", watcher=watcher)
+    assert Run("a").load_history()["epoch"].tolist() == [1, 2]
+    train_run(params, "a")
+    train_run(params, "whole")
+    assert Run("a").path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
+
+
+def test_a_watcher_hears_of_every_batch_and_every_epoch_with_its_validation(drawing):
+    watcher = StopAfter()
+    run = train_run(drawing(), "a", watcher=watcher)
+    assert watcher.heard == [(epoch, done, 9) for epoch in (1, 2, 3) for done in (2, 4, 6, 8, 9)]
+    assert [("val_f1" in row, row["epoch"]) for row, *_ in watcher.ends] == [(True, 1), (False, 2), (True, 3)]
+    assert run.is_trained
+
+
+@pytest.mark.parametrize("method", ["on_batch", "on_epoch", "should_stop"])
+def test_what_a_watcher_raises_is_not_lost(drawing, monkeypatch, method):
+    def fail(*_):
+        raise RuntimeError("the display is gone")
+
+    monkeypatch.setattr(StopAfter, method, fail)
+    with pytest.raises(RuntimeError, match="the display is gone"):
+        train_run(drawing(), "a", watcher=StopAfter())
 
 
 def test_two_processes_do_not_train_one_run(home, small_data, steps):

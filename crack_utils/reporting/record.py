@@ -108,6 +108,22 @@ def comparison_words(resolved: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
+def beside(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """One sentence: how F1 lies to the record."""
+    record, mine = load_record()["f1"].dropna(), metrics["segmentation_2px"]["f1"]
+    if not is_comparable(resolved):
+        return (
+            f"The published runs, on CRACK500 photos, reach {record.min():.3f} to {record.max():.3f}; "
+            f"figures of {resolved['data']['title']} cannot be set against these."
+        )
+    theirs = published(resolved["record_run"], resolved["seed"])["f1"].mean()
+    if pd.isna(theirs):
+        return f"The F1 of the published run {resolved['record_run']} was not published."
+    gap = mine - theirs
+    where = "below" if gap < 0 else "above"
+    return f"That is {abs(gap):.3f} {where} the published run {resolved['record_run']} ({theirs:.3f}; {_judge(gap, resolved)})."
+
+
 def differences(resolved: dict[str, Any]) -> list[str]:
     """In words, where a run's training differs from that of the published run it is set beside."""
     changed = parse_parameters(resolved["given"]).differences(configuration(resolved["record_run"]))

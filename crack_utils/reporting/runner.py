@@ -1,4 +1,4 @@
-"""Execute the notebooks of one run with papermill, and render what came out."""
+"""Execute notebooks with papermill: all of one run, or a comparison of many."""
 
 import contextlib
 import os
@@ -11,16 +11,14 @@ from typing import Any
 import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import CellControlSignal, DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from crack_utils import artifacts
 from crack_utils.artifacts import REPOSITORY, Run
 from crack_utils.config import RunParameters
 from crack_utils.errors import NotebookFailed
-from crack_utils.reporting.exporter import CrackReportExporter
-
-NOTEBOOKS = {"explore": "Data", "train": "Training", "evaluate": "Evaluation", "visualize": "Examples", "report": "Report"}  # in order
+from crack_utils.reporting import pages
+from crack_utils.reporting.exporter import completed
 
 
 @contextlib.contextmanager
@@ -38,14 +36,18 @@ def local_kernel_manager() -> Iterator[type[AsyncKernelManager]]:
         yield LocalKernelManager
 
 
-def execute(name: str, run: Run, parameters: dict[str, Any]) -> None:
+def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | None = None) -> None:
     """Execute one notebook; its printed lines appear as they come, its executed copy is kept with the run.
 
+    Args:
+        timeout_s: how long a cell may take.
+
     Raises:
-        NotebookFailed: it raised, its kernel died, or not every cell was really executed.
+        NotebookFailed: it raised, its kernel died, a cell took too long, or not every cell was really executed. The copy says so too.
     """
     source, copy = REPOSITORY / "notebooks" / f"{name}.ipynb", run.notebook(name)
     copy.parent.mkdir(parents=True, exist_ok=True)
+    reason = None
     try:
         with local_kernel_manager() as kernel_manager_class:
             papermill.execute_notebook(
@@ -56,35 +58,69 @@ def execute(name: str, run: Run, parameters: dict[str, Any]) -> None:
                 stdout_file=sys.stdout,
                 kernel_manager_class=kernel_manager_class,
                 autosave_cell_every=10,
+                execution_timeout=timeout_s,
             )
     except PapermillExecutionError as error:
-        raise NotebookFailed(f"{name}.ipynb stopped. {error.ename}: {error.evalue} (executed copy: {copy})") from None
-    except (DeadKernelError, CellControlSignal) as error:
-        raise NotebookFailed(f"{name}.ipynb stopped: {error} (executed copy: {copy})") from None
-    if not completed(nbformat.read(copy, as_version=4)):
-        raise NotebookFailed(f"{name}.ipynb did not run to its end: its kernel died or was stopped (executed copy: {copy})")
+        reason = f"{name}.ipynb stopped. {error.ename}: {error.evalue}"
+    except DeadKernelError:
+        reason = f"{name}.ipynb did not come to its end: its kernel died, as when memory runs out"
+    except CellTimeoutError:
+        reason = f"{name}.ipynb did not come to its end: a cell took longer than {timeout_s} s"
+    except KeyboardInterrupt:
+        _note_failure(copy, f"{name}.ipynb was stopped from the keyboard")
+        raise
+    if reason is None and not completed(nbformat.read(copy, as_version=4)):
+        reason = f"{name}.ipynb did not run to its end: its kernel died or was stopped"
+    if reason:
+        _note_failure(copy, reason)
+        raise NotebookFailed(f"{reason} (executed copy: {copy})")
 
 
-def completed(notebook: nbformat.NotebookNode) -> bool:
-    """Whether every cell was really executed; papermill marks cells of a dead kernel as completed all the same."""
-    about = notebook.metadata.get("papermill", {})
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    replied = all("shell.execute_reply" in cell.metadata.get("execution", {}) for cell in cells)
-    return bool(about.get("end_time")) and about.get("exception") is not True and replied
+def _note_failure(copy: Path, reason: str) -> None:
+    """Write into an executed copy why it ends early, for the page it becomes."""
+    if copy.is_file():
+        notebook = nbformat.read(copy, as_version=4)
+        notebook.metadata["crack_report"] = {"failure": f"{reason}."}
+        nbformat.write(notebook, copy)
 
 
-def execute_all(params: RunParameters, run: Run, only_missing: bool = False) -> None:
+def execute_and_render(params: RunParameters, run: Run, only_missing: bool = False, timeout_s: int | None = None) -> Path:
+    """Execute all notebooks of a run in order and render its pages; what was finished is rendered whatever happens.
+
+    Returns:
+        The write-up, ``report/NAME/index.html``.
+    """
+    started: list[str] = []
+    try:
+        execute_all(params, run, only_missing, timeout_s, started)
+    except (NotebookFailed, KeyboardInterrupt) as error:
+        failed = started[-1]
+        shown = [name for name in pages.NOTEBOOKS if name in started and run.notebook(name).is_file()]
+        reason = str(error).split(" (executed copy")[0] or f"{failed}.ipynb was stopped from the keyboard"
+        page = pages.render(run, shown, f"{reason}.")
+        print(f"Report of what was finished: {page}", flush=True)
+        raise
+    return pages.render(run)
+
+
+def execute_all(
+    params: RunParameters, run: Run, only_missing: bool = False, timeout_s: int | None = None, started: list[str] | None = None
+) -> None:
     """Execute all notebooks of a run in order; train and evaluate show what is finished already.
 
     Args:
         only_missing: leave out those of which a whole executed copy is kept.
+        timeout_s: how long a cell may take.
+        started: gets the names of the notebooks as their turn comes.
     """
     parameters = {**params.given(), "run_name": run.name}
-    for number, name in enumerate(NOTEBOOKS, start=1):
+    for number, name in enumerate(pages.NOTEBOOKS, start=1):
+        if started is not None:
+            started.append(name)
         if only_missing and _is_kept(name, run, parameters):
             continue
-        print(f"[{number}/{len(NOTEBOOKS)}] {name}", flush=True)
-        execute(name, run, parameters)
+        print(f"[{number}/{len(pages.NOTEBOOKS)}] {name}", flush=True)
+        execute(name, run, parameters, timeout_s)
 
 
 def _is_kept(name: str, run: Run, parameters: dict[str, Any]) -> bool:
@@ -105,50 +141,7 @@ def _known(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parameters.items() if key in known}
 
 
-def render(run: Run) -> Path:
-    """Render the executed notebooks of a run.
-
-    Returns:
-        The write-up, ``report/NAME/index.html``; a page for each other notebook lies beside it.
-    """
-    facts = run.load_facts()
-    folder = artifacts.report_dir(run.name)
-    for name, label in NOTEBOOKS.items():
-        title = f"Results of training on {facts['title']}" if name == "report" else f"{label} · {run.name}"
-        _write_page(run.notebook(name), title, _navigation(name), folder / _page(name))
-    return folder / _page("report")
-
-
 def compare(runs: list[str], name: str) -> Path:
-    """Execute compare.ipynb on evaluated runs and render it.
-
-    Returns:
-        ``report/NAME/index.html``.
-    """
+    """Execute compare.ipynb on evaluated runs and render it to ``report/NAME/index.html``."""
     execute("compare", Run(name), {"runs": " ".join(runs), "page": name})
-    page = artifacts.report_dir(name) / "index.html"
-    _write_page(Run(name).notebook("compare"), f"Comparison of {len(runs)} runs · {name}", [], page)
-    return page
-
-
-def _write_page(executed: Path, title: str, pages: list[dict[str, Any]], target: Path) -> None:
-    notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata["title"] = title
-    notebook.metadata["crack_report"] = {"pages": pages}
-    with artifacts.written_whole(target) as scratch:
-        scratch.write_text(to_html(notebook), encoding="utf-8")
-
-
-def to_html(notebook: nbformat.NotebookNode) -> str:
-    body, _ = CrackReportExporter().from_notebook_node(notebook)
-    return body
-
-
-def _navigation(current: str) -> list[dict[str, Any]]:
-    """Links to a run's pages, the write-up first."""
-    order = ["report", *(name for name in NOTEBOOKS if name != "report")]
-    return [{"href": _page(name), "label": NOTEBOOKS[name], "current": name == current} for name in order]
-
-
-def _page(name: str) -> str:
-    return "index.html" if name == "report" else f"{name}.html"
+    return pages.write_comparison(runs, name)

@@ -1,11 +1,13 @@
 """The report's tables, from a run's artifacts."""
 
 import html
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from crack_utils.evaluation import pick_examples
 from crack_utils.protocols import in_millimetres
 
 # The write-up's rows, in its order; its "Gradien-flow" is mended.
@@ -51,14 +53,20 @@ class Link(NamedTuple):
     href: str
 
 
+class Html(str):
+    """A cell that is HTML already."""
+
+
 def _cell(value: Any) -> str:
+    if isinstance(value, Html):
+        return value
     if isinstance(value, Link):
         return f'<a href="{html.escape(value.href)}">{_breakable(value.text)}</a>'
     return _breakable(plain(value))
 
 
 def _data(name: str, cell: str) -> str:
-    kind = ' class="text"' if len(cell) > LONG_CELL else ""
+    kind = ' class="text"' if len(re.sub("<[^>]*>", "", cell)) > LONG_CELL else ""
     return f'<td{kind} data-label="{name}">{cell}</td>'
 
 
@@ -67,15 +75,33 @@ def _breakable(text: str) -> str:
     return html.escape(text).replace("_", "_<wbr>")
 
 
-def to_html(frame: pd.DataFrame) -> str:
-    """An HTML table. One too wide for a narrow screen is stacked there, each cell behind its column's name."""
+def to_html(frame: pd.DataFrame, kind: str = "") -> str:
+    """An HTML table of the further class ``kind``. One too wide for a narrow screen is stacked there, each cell behind its
+    column's name."""
     names = [html.escape(str(name)) for name in frame.columns]
-    head = "".join(f'<th scope="col">{_breakable(str(name))}</th>' for name in frame.columns)
-    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    body = "".join("<tr>" + "".join(map(_data, names, row)) + "</tr>" for row in cells)
-    is_wide = len(names) > WIDE or any(len(cell) > LONG_CELL for row in cells for cell in row)
-    kind = "results stacked" if len(frame) == 1 or (is_wide and len(frame) <= MANY_ROWS) else "results"
-    return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    head = "".join(f'<th scope="col">{_breakable(str(name)) or "&nbsp;"}</th>' for name in frame.columns)
+    cells = [list(map(_data, names, map(_cell, row))) for row in frame.itertuples(index=False)]
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
+    is_wide = len(names) > WIDE or any('class="text"' in cell for row in cells for cell in row)
+    kind += " results stacked" if len(frame) == 1 or (is_wide and len(frame) <= MANY_ROWS) else " results"
+    return f'<table class="{kind.strip()}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def to_figure(frame: pd.DataFrame, key: str, caption: str, folded: bool = False, sortable: bool = False, filtered: bool = False) -> str:
+    """A table under its caption, as a page numbers it (see :func:`crack_utils.notebook.show_table`); a reader may leave out rows of a
+    ``filtered`` one."""
+    kinds = [kind for kind, is_on in {"sortable": sortable, "filtered": filtered}.items() if is_on]
+    table, caption = to_html(frame, " ".join(kinds)), html.escape(caption)
+    about = f'class="table" data-key="{html.escape(key)}"'
+    if folded:
+        return f'<figure {about}><details><summary><span class="caption">{caption}</span></summary>{table}</details></figure>'
+    return f"<figure {about}><figcaption>{caption}</figcaption>{table}</figure>"
+
+
+def folded_log(log: str) -> str:
+    """A log, folded."""
+    summary = f"Log ({len(log.splitlines())} lines)"
+    return f'<details class="log"><summary>{summary}</summary><pre tabindex="0">{html.escape(log)}</pre></details>'
 
 
 def dataset_table(resolved: dict[str, Any]) -> pd.DataFrame:
@@ -233,9 +259,16 @@ def leaks_table(results: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Figure", "All test images", "Without those that leak"], dtype=object)
 
 
-def per_image_table(frame: pd.DataFrame, mm_per_px: float | None) -> pd.DataFrame:
-    """The columns of per_image.csv that a reader looks for, in millimetres where a pixel's size is known."""
+def per_image_table(frame: pd.DataFrame, mm_per_px: float | None, examples: int = 0) -> pd.DataFrame:
+    """The columns of per_image.csv that a reader looks for, in millimetres where a pixel's size is known.
+
+    Args:
+        examples: so many of each kind are shown on the same page; their names lead there.
+    """
     unit = "mm" if mm_per_px else "px"
     names = ["stem", "photo", "has_crack", "decision_prob", "precision", "recall", "f1", "iou", "cl_dice"]
     names += [f"{side}{name}_{unit}" for name in ("length", "width_mean") for side in ("", "true_")]
-    return in_millimetres(frame, mm_per_px)[names].round(4)
+    table = in_millimetres(frame, mm_per_px)[names].round(4)
+    shown = pick_examples(frame).groupby("kind", sort=False)["stem"]
+    places = {stem: f"#case-{kind}-{number}" for kind, stems in shown for number, stem in enumerate(stems[:examples])}
+    return table.assign(stem=[Link(stem, places[stem]) if stem in places else stem for stem in table["stem"]])

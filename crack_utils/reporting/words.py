@@ -7,6 +7,8 @@ import pandas as pd
 
 from crack_utils.artifacts import Run
 from crack_utils.baselines import DEFAULT_ENCODERS
+from crack_utils.config import RunParameters
+from crack_utils.reporting import record
 from crack_utils.uncertainty import FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
 
 PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
@@ -17,6 +19,14 @@ DATASET_LINKS = {
     "deepcrack": "https://github.com/yhlleo/DeepCrack",
     "merged": "https://www.kaggle.com/datasets/lakshaymiddha/crack-segmentation-dataset",
     "folder": "explore.html",
+}
+
+LOOK = {  # what to look for, said before a figure
+    "loss": "It should fall, steeply first; a curve that jumps about or rises wants a lower learning rate.",
+    "loss_decision": "Does the image show a crack? Near 0.69 the network is guessing; towards 0 it is sure, and right.",
+    "loss_segmentation": "Where is the crack? It should fall and flatten; while it still falls, longer training may help.",
+    "validation": "The losses in one picture; if average precision (right) stays below 1, crack-free images are taken for cracked ones.",
+    "scores": "F1 should rise and flatten. Where it still rises at the end, longer training may help; where it falls, it was too long.",
 }
 
 
@@ -39,8 +49,16 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"It decides rightly on {decision['tp']} of the {test['positives']} cracked images"
         + (f", wrongly on {decision['fp']} of the {test['negatives']} without a crack" if test["negatives"] else "")
-        + f". {protocol(resolved)}{_chosen_epoch(resolved, history)}"
+        + f". {record.beside(resolved, metrics)} {protocol(resolved)}{_chosen_epoch(resolved, history)}"
     )
+
+
+def progress(params: RunParameters, history: pd.DataFrame) -> str:
+    """How far training came, and how long that took."""
+    minutes = history["time_s"].sum() / 60
+    done = "All" if len(history) == params.epochs else f"{len(history)} of"
+    rest = "" if len(history) == params.epochs else " The same run goes on from where it stopped."
+    return f"{done} {_count(params.epochs, 'epoch')} are done, {minutes:.1f} minutes of training.{rest}"
 
 
 def architecture(resolved: dict[str, Any]) -> str:

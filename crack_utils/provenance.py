@@ -1,0 +1,248 @@
+"""Where a run comes from: what computed it, on which data, with which code, and the command that repeats it.
+
+Nothing here names a user, a host or a folder of the machine: pages with these rows are passed on.
+"""
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import crack_utils
+from crack_utils import artifacts, sweep
+from crack_utils.artifacts import Run
+from crack_utils.errors import UserError
+
+PACKAGES = (
+    *("crack-utils", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "opencv-python-headless", "scikit-image"),
+    *("safetensors", "pydantic", "matplotlib", "segmentation-models-pytorch", "papermill", "nbconvert", "ipywidgets"),
+)
+NOT_RECORDED = "not recorded"
+_STATE = ("machine", "device", "python", "os", "packages", "code")  # what may differ between a run's sessions
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def recorded(run: Run, step: str, device: torch.device) -> Iterator[None]:
+    """Keep in provenance.json what the block is computed with and how long it takes, also if it is stopped or fails.
+
+    A training that goes on adds its time to that of its earlier sessions; the rest of the record is of the last session, with the
+    names of what was another before under ``changed``.
+
+    Args:
+        step: training or evaluation.
+    """
+    kept, started = run.load_provenance(), time.perf_counter()
+    about = record(device, run.load_params().seed)
+    if step == "training" and step in kept:
+        earlier = kept[step]
+        about |= {"started": earlier["started"], "duration_s": earlier["duration_s"], "sessions": earlier["sessions"] + 1}
+        about["changed"] = sorted({*earlier["changed"], *_differing(earlier, about)})
+    before_s = about["duration_s"]
+    run.save_provenance(kept | {step: about})
+    try:
+        yield
+    finally:
+        about["duration_s"] = round(before_s + time.perf_counter() - started, 2)
+        run.save_provenance(kept | {step: about})
+
+
+def record(device: torch.device, seed: int) -> dict[str, Any]:
+    """What a step that begins now on this device is computed with, ready for JSON."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "duration_s": 0.0,  # wall clock
+        "sessions": 1,
+        "changed": [],
+        "machine": _machine(device),
+        "device": str(device),
+        "precision": "float32",
+        "seed": seed,
+        "python": platform.python_version(),
+        "os": f"{platform.system()} {platform.release()}",
+        "packages": _packages(),
+        "code": {"version": crack_utils.__version__, **_commit()},
+    }
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    return [name for name in _STATE if a[name] != b[name]]
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpu = platform.machine()
+    with contextlib.suppress(OSError):  # Linux alone has it
+        cpu += "".join(re.findall(r"^model name\s*:( .+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)[:1])
+    return f"{cpu}, {os.cpu_count()} cores"
+
+
+def _packages() -> dict[str, str]:
+    """Versions of those of PACKAGES that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _commit() -> dict[str, Any]:
+    """The commit that is checked out, None where there is no checkout, and whether the package differs from it."""
+    repository = artifacts.REPOSITORY
+    unknown = {"commit": None, "dirty": False}
+    if not (repository / ".git").exists():  # installed somewhere: a repository further up is another project's
+        return unknown
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--", "crack_utils"]
+    try:
+        done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return unknown
+    commit = re.search(r"^# branch.oid ([0-9a-f]+)$", done.stdout, re.MULTILINE)
+    dirty = any(not line.startswith("#") for line in done.stdout.splitlines())
+    return {"commit": commit[1], "dirty": dirty} if commit else unknown
+
+
+# --- showing ---------------------------------------------------------------------------------------------------------
+
+
+def rows(run: Run, page: str | None = None) -> dict[str, str]:
+    """A run's provenance for the foot of a page: title and text of each row, in order.
+
+    What a run of an earlier version did not record says so; a folder without parameters gives no more than the names.
+
+    Args:
+        page: what the page is called.
+    """
+    about = {"Run": run.name} | ({"Page": page} if page else {})
+    if not run.path("params.json").is_file():
+        return about
+    params, kept = run.load_params(), run.load_provenance()
+    training = kept.get("training")
+    return {
+        **about,
+        "Parameters hash": params.fingerprint(),
+        "Data": _data(run.load_facts().get("fingerprint")),
+        "Code": _code(training["code"]) if training else NOT_RECORDED,
+        "Packages": ", ".join(_versions(training)) if training else NOT_RECORDED,
+        "Machine": f"{training['machine']}, {training['os']}" if training else NOT_RECORDED,
+        "Device": run.load_resolved()["device"],
+        "Precision": training["precision"] if training else NOT_RECORDED,
+        "Seed": str(params.seed),
+        "Started": _when(training["started"]) if training else NOT_RECORDED,
+        "Duration": _duration(training, run.is_trained) if training else NOT_RECORDED,
+        "Evaluated": _evaluated(training, kept.get("evaluation")) if run.is_evaluated else "not yet",
+        "To reproduce": command(run),
+    }
+
+
+def started(run: Run) -> str:
+    """When a run's training began, empty where that was not recorded."""
+    training = run.load_provenance().get("training")
+    return _when(training["started"]) if training else ""
+
+
+def comparison_rows(runs: Sequence[str]) -> dict[str, str]:
+    """The foot of a page of many runs: what each was, in short, and what made the page."""
+    found = {}
+    for run in map(Run, runs):
+        training = run.load_provenance().get("training")
+        code = _code(training["code"]) if training else "code not recorded"
+        data = _data(run.load_facts().get("fingerprint"))
+        found[f"Run {run.name}"] = f"parameters {run.load_params().fingerprint()}; data {data}; {code}"
+    return found | here()
+
+
+def here() -> dict[str, str]:
+    """What makes a page now: code, packages, time."""
+    about = record(torch.device("cpu"), 0)
+    return {"Page made": _when(about["started"]), "Code": _code(about["code"]), "Packages": ", ".join(_versions(about))}
+
+
+def _data(fingerprint: dict[str, Any] | None) -> str:
+    if not fingerprint:
+        return NOT_RECORDED
+    return f"{fingerprint['files']} files, {fingerprint['bytes'] / 1e6:.1f} MB, sha256 {fingerprint['sha256'][:12]}"
+
+
+def _code(code: dict[str, Any]) -> str:
+    commit = f"commit {code['commit'][:7]}" if code["commit"] else "commit not known"
+    return f"crack-utils {code['version']}, {commit}" + (", with uncommitted changes" if code["dirty"] else "")
+
+
+def _versions(training: dict[str, Any]) -> list[str]:
+    return [f"Python {training['python']}", *(f"{name} {version}" for name, version in training["packages"].items())]
+
+
+def _when(started: str) -> str:
+    return started.replace("T", " ").replace("Z", " UTC")
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
+def _duration(training: dict[str, Any], is_trained: bool) -> str:
+    text = f"{_clock(training['duration_s'])} (h:mm:ss)"
+    if training["sessions"] > 1:
+        text += f" in {training['sessions']} sessions"
+    if training["changed"]:
+        text += f", earlier ones with another {', '.join(training['changed'])}"
+    return text if is_trained else f"{text}, not finished"
+
+
+def _evaluated(training: dict[str, Any] | None, evaluation: dict[str, Any] | None) -> str:
+    if not evaluation:
+        return NOT_RECORDED
+    text = f"{_when(evaluation['started'])} on {evaluation['device']} in {_clock(evaluation['duration_s'])}"
+    differing = _differing(training, evaluation) if training else []
+    return f"{text}, with another {', '.join(differing)} than the training" if differing else text
+
+
+# --- repeating -------------------------------------------------------------------------------------------------------
+
+
+def command(run: Run) -> str:
+    """The command that repeats a run, from the repository: by the configuration under ``runs/`` that holds exactly this run, if one
+    does, else with papermill, where capitals stand for the reader's own folders."""
+    params = run.load_params()
+    for name in (run.name, os.path.dirname(run.name)):  # a sweep's members lie in a folder of its name
+        for member in _members(f"runs/{name}.yaml"):
+            if member.run == run and member.params == params:
+                label = f" --member {shlex.quote(member.label)}" if member.label else ""
+                return f"python -m crack_utils run runs/{name}.yaml{label}"
+    words = ["papermill", "train.ipynb", "out.ipynb"]
+    folders = {"data_root": "DATA_FOLDER", "negatives_root": "NEGATIVES_FOLDER"}
+    for name, value in {"run_name": run.name, **params.given()}.items():
+        value = folders.get(name, value)
+        words += ["-r" if isinstance(value, str) and _is_no_text(value) else "-p", name, str(value)]
+    return f"cd notebooks && {shlex.join(words)}"
+
+
+def _members(path: str) -> list[sweep.Member]:
+    """The runs of a configuration, none where it is missing or cannot be read."""
+    for home in (artifacts.home(), artifacts.REPOSITORY):
+        with contextlib.suppress(UserError, OSError):
+            return sweep.read_members(home / path)
+    return []
+
+
+def _is_no_text(value: str) -> bool:
+    """Whether papermill's -p takes a text for something else, which its -r does not."""
+    with contextlib.suppress(ValueError):
+        float(value)
+        return True
+    return value in ("True", "False", "None")
