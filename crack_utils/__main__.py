@@ -69,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size")
     sub.add_argument("--mm-per-px", type=_above_0, help="side of a pixel on the road in mm; default: the run's, if it has one")
     sub.add_argument("--output", type=Path, default=Path(), help="folder for PHOTO_cracks.png and PHOTO_mask.png (default: this one)")
-    sub = add("bench", bench, "measure speed and memory beside plain loops")
-    sub.add_argument("what", choices=["evaluation"], help="evaluation: the sweep of 180 thresholds")
+    sub = add("bench", bench, "measure speed, memory and sizes")
+    sub.add_argument("what", choices=["evaluation", "report"], help="the sweep of 180 thresholds, or a report of 1124 test images")
     return parser
 
 
@@ -194,8 +194,9 @@ def _compare(runs: list[str], name: str) -> None:
 def bench(options: argparse.Namespace) -> None:
     from crack_utils import benchmark
 
-    for table in (benchmark.evaluation(), benchmark.growth()):
-        print(table.to_string(index=False, float_format="{:.2f}".format), end="\n\n", flush=True)
+    tables = {"evaluation": (benchmark.evaluation, benchmark.growth), "report": (benchmark.report,)}
+    for measure in tables[options.what]:
+        print(measure().to_string(index=False, float_format="{:.2f}".format), end="\n\n", flush=True)
 
 
 def render(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -163,11 +163,24 @@ def _evaluate(run: Run, params: RunParameters, device: torch.device) -> dict[str
     model = build_model(params, fresh=False)
     run.load_model(model)
     model.to(device)
+    return score_run(run, data, lambda split: predict(model, data.split(split), device, params.batch_size, params.num_workers))
+
+
+def score_run(run: Run, data: RunData, predicted: Callable[[str], Iterator[tuple[Crop, torch.Tensor, float]]]) -> dict[str, Any]:
+    """Choose thresholds, measure test, and store predictions, per-image results, curves and metrics.
+
+    Args:
+        predicted: from a split's name to its predictions, as :func:`predict` yields them.
+
+    Returns:
+        The contents of metrics.json.
+    """
+    params = data.params
 
     @contextlib.contextmanager
     def stored_predictions(split: str) -> Iterator[Iterator[tuple[Crop, np.ndarray, float]]]:
         with write_predictions(run.folder, split) as writer:
-            yield _storing(predict(model, data.split(split), device, params.batch_size, params.num_workers), writer)
+            yield _storing(predicted(split), writer)
 
     started = time.perf_counter()
     with stored_predictions(params.choosing_split) as predictions:

@@ -189,8 +189,13 @@ def show_examples(run: Run, kind: str, limit: int, look: str, caption: str) -> N
     if examples:
         threshold = run.load_metrics()["segmentation_2px"]["threshold"]
         shades = f"Probability: black below 0.1, white from 0.995; above {threshold:.3f} it counts as crack."
-        shown = pictures.cases(examples, kind) + pictures.legend()
-        show_pictures(shown, kind, look, f"{caption} {shades}")
+        shown, count = pictures.cases(examples, kind)
+        rest = (
+            f" Only {count} of {len(examples)} are shown: their probabilities are too detailed for one page."
+            if count < len(examples)
+            else ""
+        )
+        show_pictures(shown + pictures.legend(), kind, look, f"{caption} {shades}{rest}")
     else:
         show("The test set holds none.")
 

@@ -19,6 +19,7 @@ HIT, MISS, FALSE_ALARM = (86, 180, 233), (240, 228, 66), (213, 94, 0)  # sky blu
 COLORS = {"hit": HIT, "miss": MISS, "false alarm": FALSE_ALARM}
 QUALITIES = ((1024, 80), (800, 72), (640, 64), (480, 56), (320, 50))  # longest side in px and WebP quality, best first
 BUDGET = 130_000  # characters of an example, of which a page below 5 MB shows 30
+LEAST_PHOTO = 25_000  # characters to be left for the coarsest photo
 PICTURE = re.compile(r'<div class="picture">.*?</div>', re.DOTALL)
 DATA_URI = re.compile(r'(?:id="([^"]+)" )?(?:href|src)="(?:data:image/\w+;base64,([^"]+)|#([^"]+))"')
 GAP = 8  # px between the pictures of a saved figure
@@ -129,19 +130,29 @@ class Case:
         return f"{example.stem} · {score} · {decided} ({example.decision_prob:.3f})"
 
 
-def cases(examples: Sequence[Example], kind: str) -> str:
+def cases(examples: Sequence[Example], kind: str) -> tuple[str, int]:
     """A row an example: photo, truth, probability, and the errors over the photo; the script of a page needs nothing else.
 
     Maps are exact; photos get as coarse as it takes to keep to BUDGET.
+
+    Returns:
+        HTML, and how many of the examples it shows: the last ones are left out where maps alone exceed the budget.
     """
-    rows = [Case(kind, number, example) for number, example in enumerate(examples)]
-    exact = [(levels_uri(case.levels), mask_uri(case.example.mask), errors_uri(*case.example.errors)) for case in rows]
-    left = BUDGET * len(rows) - sum(len(uri) for uris in exact for uri in uris)
+    budget = BUDGET * len(examples)
+    exact, size = [], 0
+    for number, example in enumerate(examples):
+        case = Case(kind, number, example)
+        uris = (levels_uri(case.levels), mask_uri(example.mask), errors_uri(*example.errors))
+        size += sum(map(len, uris))
+        if exact and size > budget - LEAST_PHOTO * (number + 1):
+            break
+        exact.append((case, *uris))
+    left = budget - sum(len(uri) for _, *uris in exact for uri in uris)
     for side, quality in QUALITIES:
-        photos = [photo_uri(case.example.image, side, quality) for case in rows]
+        photos = [photo_uri(case.example.image, side, quality) for case, *_ in exact]
         if sum(map(len, photos)) <= left:
             break
-    return "".join(_case(case, photo, *uris) for case, photo, uris in zip(rows, photos, exact, strict=True))
+    return "".join(_case(case, photo, *uris) for photo, (case, *uris) in zip(photos, exact, strict=True)), len(exact)
 
 
 def _case(case: Case, photo: str, levels: str, truth: str, errors: str) -> str:

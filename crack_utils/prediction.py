@@ -6,7 +6,9 @@ evaluation does it; a larger one goes tile by tile, and tiles that overlap are b
 
 import dataclasses
 import functools
+import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -88,11 +90,14 @@ class Predictor:
         run.load_model(self.model)
         self.model.to(self.device).eval()
 
-    def __call__(self, image: np.ndarray) -> PhotoPrediction:
+    def __call__(self, image: np.ndarray, on_tile: Callable[[int, int], None] | None = None) -> PhotoPrediction:
         """Predict a photo (H, W, C) uint8 of any size.
 
         Its decision is the highest of its tiles': a photo is cracked if any part of it is. So the more tiles, the more easily it is
         decided cracked, rightly or wrongly.
+
+        Args:
+            on_tile: is called with how many tiles are done and how many there are, before the first and after each.
 
         Raises:
             DataError: an array of another shape or type.
@@ -104,13 +109,13 @@ class Predictor:
                 f"the photo is an array of {image.shape} {image.dtype}; the run takes (height, width, {channels}) uint8 of at least 2 x 2 "
                 f"pixels, as read_photo(path, {channels}) gives it"
             )
-        seg_prob, decision_prob = self._predict_tiles(image)
+        seg_prob, decision_prob = self._predict_tiles(image, on_tile or (lambda done, total: None))
         decided = decision_prob >= self.decision_threshold
         threshold = evaluation.applied_threshold(seg_prob, decided, self.threshold, self.params)
         trained = self.params.decision_loss
         return PhotoPrediction(image, seg_prob, decision_prob, decided, threshold, self.decision_threshold, trained)
 
-    def _predict_tiles(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+    def _predict_tiles(self, image: np.ndarray, on_tile: Callable[[int, int], None]) -> tuple[np.ndarray, float]:
         """Segmentation probabilities (H, W) float32, blended, and the highest decision probability."""
         seg_prob, decision_prob = np.zeros(image.shape[:2], np.float32), 0.0
         whole = place(image.shape[:2], self.input_size)
@@ -118,12 +123,14 @@ class Predictor:
             tile, placement = image.shape[:2], whole
         else:
             tile, placement = tile_size(image.shape[:2], self.input_size, self.scale)
-        for top, row_weights in blend(image.shape[0], tile[0]):
-            for left, column_weights in blend(image.shape[1], tile[1]):
-                part = np.s_[top : top + tile[0], left : left + tile[1]]
-                tile_prob, tile_decision_prob = self._predict_tile(image[part], placement)
-                seg_prob[part] += row_weights[:, None] * column_weights * tile_prob
-                decision_prob = max(decision_prob, tile_decision_prob)
+        tiles = list(itertools.product(blend(image.shape[0], tile[0]), blend(image.shape[1], tile[1])))
+        on_tile(0, len(tiles))
+        for number, ((top, row_weights), (left, column_weights)) in enumerate(tiles, start=1):
+            part = np.s_[top : top + tile[0], left : left + tile[1]]
+            tile_prob, tile_decision_prob = self._predict_tile(image[part], placement)
+            seg_prob[part] += row_weights[:, None] * column_weights * tile_prob
+            decision_prob = max(decision_prob, tile_decision_prob)
+            on_tile(number, len(tiles))
         return np.minimum(seg_prob, 1, out=seg_prob), decision_prob  # the weights add up to 1 but for rounding
 
     @torch.inference_mode()

@@ -68,7 +68,7 @@ def record(device: torch.device, seed: int) -> dict[str, Any]:
         "changed": [],
         "machine": _machine(device),
         "device": str(device),
-        "precision": "float32",
+        "precision": "float32" + (", TF32 in convolutions" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else ""),
         "seed": seed,
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()}",

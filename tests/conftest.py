@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from PIL import Image
 
 from crack_utils import evaluation, training
+from crack_utils.artifacts import Run
 from crack_utils.config import parse_parameters
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -112,3 +115,27 @@ def tiny_network(monkeypatch):
     """Train and evaluate :class:`TinyNet` in every architecture's place."""
     for module in (training, evaluation):
         monkeypatch.setattr(module, "build_model", lambda params, fresh=True: TinyNet(params))
+
+
+def run_command(home, *words, timeout, **environment):
+    """``python -m crack_utils WORDS`` with ``home`` in the repository's place."""
+    words = [sys.executable, "-m", "crack_utils", *map(str, words)]
+    environment = {**os.environ, "CRACK_HOME": str(home), **environment}
+    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture(scope="session")
+def sample_home(tmp_path_factory):
+    """The main job: runs/sample.yaml as it is, from drawing to pages; the folder it was done in, and what it printed."""
+    home = tmp_path_factory.mktemp("home")
+    done = run_command(home, "run", "runs/sample.yaml", timeout=1500)
+    assert done.returncode == 0, done.stderr
+    return home, done.stdout
+
+
+@pytest.fixture
+def sample_run(sample_home, monkeypatch):
+    """The main job's run, the folder of its pages, and what it printed."""
+    home, printed = sample_home
+    monkeypatch.setenv("CRACK_HOME", str(home))
+    return Run("sample"), home / "report" / "sample", printed

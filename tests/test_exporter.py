@@ -140,8 +140,8 @@ def test_pictures_of_others_carry_their_caption_and_alternative_text():
     about = {"image/png": {"alt": 'a "dot"', "caption": "One <dot>.", "width": 900}}
     figure = new_output("display_data", {"image/png": DOT, "text/plain": "x"}, metadata=about)
     page = to_html(notebook_of(code_cell("show()", figure)))
-    assert 'alt="a &quot;dot&quot;"' in page or "alt='a \"dot\"'" in page or "alt=\"a &#34;dot&#34;\"" in page
-    assert 'One &lt;dot&gt;.</figcaption>' in page
+    assert 'alt="a &quot;dot&quot;"' in page or "alt='a \"dot\"'" in page or 'alt="a &#34;dot&#34;"' in page
+    assert "One &lt;dot&gt;.</figcaption>" in page
 
 
 def test_tags_keep_cells_and_outputs_out_of_the_page():

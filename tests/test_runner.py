@@ -1,98 +1,24 @@
-"""The exporter on a notebook made by hand; then the whole way, from configuration to pages in a real browser."""
+"""Notebooks executed for a run: the whole way from configuration to pages, and what does not come to its end."""
 
-import json
-import os
-import subprocess
-import sys
+import html
 from html.parser import HTMLParser
 
 import nbformat
 import numpy as np
 import pytest
-from conftest import REPOSITORY
+from conftest import run_command
 from PIL import Image
 from scipy import ndimage
 from test_metrics import naive_counts
 
 from crack_utils import metrics
 from crack_utils.artifacts import Run, load_predictions
+from crack_utils.config import parse_parameters
 from crack_utils.errors import NotebookFailed
 from crack_utils.layouts import find_pairs
-from crack_utils.reporting import runner, tables
+from crack_utils.reporting import pages, runner
+from crack_utils.reporting.exporter import completed
 from crack_utils.sample import ensure_sample
-
-PAGES = ("index", "explore", "train", "evaluate", "visualize")
-DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
-
-
-# --- the exporter
-
-
-def notebook_of(*cells):
-    return nbformat.v4.new_notebook(cells=list(cells), metadata={"title": "A <title>"})
-
-
-def code_cell(source, *outputs, tags=()):
-    return nbformat.v4.new_code_cell(source, outputs=list(outputs), metadata={"tags": list(tags)})
-
-
-def test_a_page_is_one_file_without_scripts_and_asks_no_host():
-    page = runner.to_html(notebook_of(nbformat.v4.new_markdown_cell("# Hello\n\n[a link](https://example.org)")))
-    assert "<title>A &lt;title&gt;</title>" in page
-    assert "<h1>Hello</h1>" in page
-    assert "default-src 'none'" in page
-    assert "<script" not in page
-    assert not [word for word in ("src=", "@import", "url(") if f'{word}"http' in page or f"{word}http" in page]
-
-
-def test_figures_carry_their_caption_and_alternative_text():
-    about = {"image/png": {"alt": 'a "dot"', "caption": "One <dot>.", "width": 900}}
-    figure = nbformat.v4.new_output("display_data", {"image/png": DOT, "text/plain": "x"}, metadata=about)
-    page = runner.to_html(notebook_of(code_cell("show()", figure)))
-    assert 'alt="a &quot;dot&quot;"' in page or "alt='a \"dot\"'" in page
-    assert "<figcaption>One &lt;dot&gt;.</figcaption>" in page
-
-
-def test_tags_keep_cells_and_outputs_out_of_the_page():
-    stream = nbformat.v4.new_output("stream", text="progress\n")
-    page = runner.to_html(
-        notebook_of(
-            code_cell("widget()", nbformat.v4.new_output("stream", text="slider\n"), tags=["interactive"]),
-            nbformat.v4.new_markdown_cell("only here", metadata={"tags": ["notebook-only"]}),
-            code_cell("train()", stream, tags=["live"]),
-            code_cell("long()", nbformat.v4.new_output("stream", text="line\n" * 40)),
-        )
-    )
-    assert not [word for word in ("slider", "widget", "only here", "progress") if word in page]
-    assert '<div class="code">' in page
-    assert "Output (40 lines)" in page
-
-
-def test_an_error_is_shown_in_one_line_with_its_traceback_folded():
-    error = nbformat.v4.new_output("error", ename="DataError", evalue="no <mask>", traceback=["\x1b[31mline 1\x1b[0m"])
-    page = runner.to_html(notebook_of(code_cell("x", error)))
-    assert "<strong>DataError</strong>: no &lt;mask&gt;" in page
-    assert "<summary>Traceback</summary>" in page
-
-
-def test_results_of_expressions_are_shown():
-    result = nbformat.v4.new_output("execute_result", {"text/html": "<b>bold</b>", "text/plain": "x"}, execution_count=1)
-    assert "<b>bold</b>" in runner.to_html(notebook_of(code_cell("x", result)))
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.7332281, "0.733228"), (0.9996273, "0.9996273"), (1.0, "1"), (0.375, "0.375"), (0.63000000000004, "0.63"), (1116, "1116")],
-)
-def test_numbers_read_as_in_the_write_up(value, text):
-    assert tables.plain(value) == text
-
-
-def test_the_sum_of_positives_and_negatives_is_counted():
-    counts = {"train": {"positives": 5, "negatives": 2}, "val": {"positives": 1, "negatives": 0}, "test": {"positives": 3, "negatives": 4}}
-    frame = tables.counts_table({"counts": counts})
-    assert frame.to_numpy().tolist() == [["Train", 5, 2, 7], ["Test", 3, 4, 7], ["Validation", 1, 0, 1], ["Sum", 9, 6, 15]]
-
 
 # --- the runner
 
@@ -111,7 +37,7 @@ def test_the_runner_trusts_no_notebook_that_did_not_run_to_its_end(home, tmp_pat
     notebook_file(tmp_path, "good", "print('run', run_name)")
     runner.execute("good", Run("a"), {"run_name": "a", "not_a_parameter": 1})
     assert capfd.readouterr().out == "run a\n"
-    assert runner.completed(nbformat.read(Run("a").notebook("good"), as_version=4))
+    assert completed(nbformat.read(Run("a").notebook("good"), as_version=4))
     notebook_file(tmp_path, "raises", "raise ValueError('no such thing')")
     with pytest.raises(NotebookFailed, match=r"raises\.ipynb stopped\. ValueError: no such thing"):
         runner.execute("raises", Run("a"), {})
@@ -120,24 +46,53 @@ def test_the_runner_trusts_no_notebook_that_did_not_run_to_its_end(home, tmp_pat
         runner.execute("dies", Run("a"), {})
 
 
+ENDS = {  # by what the notebook does: what its page says on top
+    "raise ValueError('no <such> thing')": "train.ipynb stopped. ValueError: no <such> thing.",
+    "import os; os._exit(1)": "train.ipynb did not come to its end: its kernel died, as when memory runs out.",
+    "import time; time.sleep(60)": "train.ipynb did not come to its end: a cell took longer than 2 s.",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ENDS)
+def test_what_does_not_come_to_its_end_becomes_a_page_that_says_so_with_what_was_finished(home, tmp_path, monkeypatch, source, capsys):
+    monkeypatch.setattr(runner, "REPOSITORY", tmp_path)
+    for name in pages.NOTEBOOKS:
+        notebook_file(tmp_path, name, "print('line of', __doc__)", "print('before'); " + (source if name == "train" else "1"), "2")
+    run, folder = Run("ends"), home / "report" / "ends"
+    folder.mkdir(parents=True)
+    (folder / "evaluate.html").write_text("of another training")
+    run.log("Epoch 1 of 3")
+    with pytest.raises(NotebookFailed):
+        runner.execute_and_render(parse_parameters({}), run, timeout_s=2)
+    assert f"Report of what was finished: {folder / 'index.html'}" in capsys.readouterr().out
+    assert {path.name for path in folder.glob("*.html")} == {"index.html", "explore.html", "train.html"}
+    for page in ("index", "train"):
+        text = (folder / f"{page}.html").read_text(encoding="utf-8")
+        assert f"<strong>Not finished.</strong> {html.escape(ENDS[source], quote=False)}" in text
+        assert '<span class="missing" title="not made">Evaluation</span>' in text
+    assert "Epoch 1 of 3" in (folder / "index.html").read_text(encoding="utf-8")
+    train = (folder / "train.html").read_text(encoding="utf-8")
+    assert ("<summary>Traceback</summary>" in train) == ("_exit" not in source)  # a dead kernel tells nothing
+    assert "line of" in train
+    assert "Not finished" not in (folder / "explore.html").read_text(encoding="utf-8")
+    assert "ends" in (home / "report" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_bad_data_end_a_run_with_one_message_and_a_page_that_says_it(tmp_path, small_data):
+    next((small_data / "valcrop").glob("*.png")).unlink()
+    (tmp_path / "home" / "runs").mkdir(parents=True)
+    configuration = tmp_path / "home" / "runs" / "broken.yaml"
+    configuration.write_text(f"dataset: crack500\ndata_root: {small_data}\nepochs: 1\n")
+    done = run_command(tmp_path / "home", "run", configuration, timeout=300)
+    assert done.returncode == 1
+    assert "DataError: no mask for" in done.stderr.splitlines()[-1]
+    page = (tmp_path / "home" / "report" / "broken" / "index.html").read_text(encoding="utf-8")
+    assert "Not finished.</strong> explore.ipynb stopped. DataError: no mask for" in page
+
+
 # --- the whole way
-
-
-def run_command(home, *words, timeout):
-    words = [sys.executable, "-m", "crack_utils", *map(str, words)]
-    environment = {**os.environ, "CRACK_HOME": str(home)}
-    return subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=timeout)
-
-
-@pytest.fixture(scope="module")
-def sample_run(tmp_path_factory):
-    """The main job: runs/sample.yaml as it is, from drawing to pages."""
-    home = tmp_path_factory.mktemp("home")
-    done = run_command(home, "run", "runs/sample.yaml", timeout=1500)
-    assert done.returncode == 0, done.stderr
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CRACK_HOME", str(home))
-        yield Run("sample"), home / "report" / "sample", done.stdout
 
 
 @pytest.mark.slow
@@ -227,72 +182,6 @@ def test_the_write_up_has_its_sections_in_order(sample_run):
     assert "Gradient-flow adjustment" in page
     for link in ("arnumber=9680172", 'href="explore.html"', 'href="visualize.html"'):
         assert link in page
-
-
-@pytest.mark.slow
-def test_the_pages_show_the_runs_own_figures(sample_run, browser):
-    run, folder, _ = sample_run
-    browser.get(f"file://{folder}/index.html")
-    tables_shown = browser.execute_script(
-        "return [...document.querySelectorAll('figure.table table')].map(t => [...t.querySelectorAll('tr')]"
-        ".map(r => [...r.children].map(c => c.innerText)))"
-    )
-    decision, segmentation = run.load_metrics()["decision"], run.load_metrics()["segmentation_2px"]
-    assert tables_shown[3] == [
-        ["Precision", "Recall", "F1", "Accuracy", "Threshold", "TP", "FP", "FN", "TN"],
-        [tables.plain(decision[name]) for name in ("precision", "recall", "f1", "accuracy", "threshold", "tp", "fp", "fn", "tn")],
-    ]
-    assert tables_shown[4] == [
-        ["Precision", "Recall", "F1", "Threshold"],
-        [tables.plain(segmentation[name]) for name in ("precision", "recall", "f1", "threshold")],
-    ]
-    assert tables_shown[1][1:] == [
-        ["Train", "24", "8", "32"],
-        ["Test", "30", "10", "40"],
-        ["Validation", "18", "6", "24"],
-        ["Sum", "72", "24", "96"],
-    ]
-    assert len(tables_shown[2]) == 18
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("page", PAGES)
-def test_pages_open_offline_whole_and_without_a_complaint(sample_run, browser, page, width):
-    _, folder, _ = sample_run
-    path = folder / f"{page}.html"
-    assert path.stat().st_size < 5_000_000
-    browser.execute_cdp_cmd("Network.enable", {})
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    )
-    browser.get_log("browser"), browser.get_log("performance")
-    browser.get(f"file://{path}")
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    requests = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert requests
-    assert all(url.startswith(("file://", "data:")) for url in requests)
-    images = browser.execute_script("return [...document.images].map(i => [i.naturalWidth, i.alt, i.getBoundingClientRect().right])")
-    assert images
-    for natural_width, alt, right in images:
-        assert natural_width > 1
-        assert len(alt) > 10
-        assert right <= width
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    cut_off = browser.execute_script(
-        "return [...document.querySelectorAll('figure.table')].filter(f => f.scrollWidth > f.clientWidth + 1).map(f => f.innerText)"
-    )
-    assert cut_off == []
-    assert "drawn by a program" in browser.execute_script("return document.querySelector('.notice').innerText")
-    code = browser.execute_script("return [...document.querySelectorAll('.code')].map(c => c.offsetHeight)")
-    assert code
-    assert not any(code)
-    browser.execute_script("document.querySelector('#show-code').click()")
-    assert all(browser.execute_script("return [...document.querySelectorAll('.code')].map(c => c.offsetHeight)"))
-    links = browser.execute_script("return [...document.querySelectorAll('a')].map(a => a.getAttribute('href'))")
-    assert {f"{name}.html" for name in PAGES} <= set(links)
-    assert all((folder / link).is_file() for link in links if not link.startswith(("https://", "#")))
 
 
 @pytest.mark.slow

@@ -100,3 +100,17 @@ def test_who_chose_is_told_truly():
     assert "Val (the validation set) chose the weights and the thresholds; test was read once." in said
     assert "decided crack-free were emptied" in said and "0.9 of the threshold" in said
     assert "**The test set itself chose the thresholds**" in words.protocol({**resolved, "validate_on_test": True, "validate": False})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.7332281, "0.733228"), (0.9996273, "0.9996273"), (1.0, "1"), (0.375, "0.375"), (0.63000000000004, "0.63"), (1116, "1116")],
+)
+def test_numbers_read_as_in_the_write_up(value, text):
+    assert tables.plain(value) == text
+
+
+def test_the_sum_of_positives_and_negatives_is_counted():
+    counts = {"train": {"positives": 5, "negatives": 2}, "val": {"positives": 1, "negatives": 0}, "test": {"positives": 3, "negatives": 4}}
+    frame = tables.counts_table({"counts": counts})
+    assert frame.to_numpy().tolist() == [["Train", 5, 2, 7], ["Test", 3, 4, 7], ["Validation", 1, 0, 1], ["Sum", 9, 6, 15]]

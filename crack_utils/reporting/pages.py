@@ -153,7 +153,7 @@ def write_index() -> Path:
     cells = [
         new_markdown_cell(
             "# Runs\n\nEvery run that has a report, the newest first. F1, precision and recall are means within 2 pixels "
-            "over the cracked test images; compare only runs on the same data."
+            "over the cracked test images; compare only runs on the same data. The small curve is the segmentation loss in training."
         )
     ]
     rows.sort(key=lambda row: row["Trained"], reverse=True)
@@ -166,7 +166,7 @@ def write_index() -> Path:
     if comparisons:
         links = "\n".join(f"- [{name}]({quote(name)}/index.html)" for name in comparisons)
         cells.append(new_markdown_cell(f"## Comparisons\n\n{links}"))
-    write_page(new_notebook(cells=cells), "Runs", target, provenance.here())
+    write_page(new_notebook(cells=cells, metadata={"crack_report": {"broad": True}}), "Runs", target, provenance.here())
     return target
 
 
@@ -182,7 +182,7 @@ def _row(run: Run) -> dict[str, Any]:
         row |= {"Data": resolved["data"]["test_title"], "Network": words.architecture(resolved), "drawn": resolved["data"]["drawn"]}
         row["Trained"] = provenance.started(run)
         history = run.load_history()
-        row |= {"Epochs": f"{len(history)} of {resolved['epochs']}", "Loss": Html(sparkline(history["loss"].tolist()))}
+        row |= {"Epochs": f"{len(history)} of {resolved['epochs']}", "Loss": Html(sparkline(history["loss_segmentation"].tolist()))}
         metrics = run.load_metrics()
     except UserError:
         return row
@@ -199,9 +199,9 @@ def sparkline(values: Sequence[float], width: int = 90, height: int = 24) -> str
     """A small curve of numbers, as SVG with its words."""
     low, span, step = min(values), (max(values) - min(values)) or 1, (width - 4) / max(1, len(values) - 1)
     points = " ".join(f"{2 + i * step:.1f},{height - 2 - (height - 4) * (value - low) / span:.1f}" for i, value in enumerate(values))
-    words_of_it = f"Loss from {values[0]:.3g} to {values[-1]:.3g} in {len(values)} epochs"
+    description = f"Segmentation loss from {values[0]:.3g} to {values[-1]:.3g} in {len(values)} epochs"
     return (
-        f'<svg role="img" aria-label="{words_of_it}" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+        f'<svg role="img" aria-label="{description}" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
         f'<polyline points="{points}" stroke-width="1.5"/></svg>'
     )
 

@@ -47,9 +47,9 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
         f"{train['positives']} of them with a crack. "
         f"On the {_count(test['positives'], 'cracked test image')} ({resolved['data']['test_title']}) it reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
-        f"It decides rightly on {decision['tp']} of the {test['positives']} cracked images"
+        f"{record.beside(resolved, metrics)} It decides rightly on {decision['tp']} of the {test['positives']} cracked images"
         + (f", wrongly on {decision['fp']} of the {test['negatives']} without a crack" if test["negatives"] else "")
-        + f". {record.beside(resolved, metrics)} {protocol(resolved)}{_chosen_epoch(resolved, history)}"
+        + f". {protocol(resolved)}{_chosen_epoch(resolved, history)}"
     )
 
 
