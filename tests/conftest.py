@@ -130,6 +130,8 @@ def sample_home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     done = run_command(home, "run", "runs/sample.yaml", timeout=1500)
     assert done.returncode == 0, done.stderr
+    compared = run_command(home, "compare", "sample", timeout=300)
+    assert compared.returncode == 0, compared.stderr
     return home, done.stdout
 
 

@@ -60,9 +60,9 @@ def test_every_protocol_has_a_row():
 
 def test_lengths_come_in_millimetres_where_a_pixel_is_known():
     found, _ = results((LINE, LINE), (LINE, LINE))
-    pixels = tables.engineering_table(found, None).set_index("")
+    pixels = tables.engineering_table(found, None).set_index("Measure")
     assert pixels.loc["Length in all (px)", ["True", "Predicted", "Off by"]].tolist() == [98, 98, "+0.0 %"]
-    millimetres = tables.engineering_table(found, 0.5).set_index("")
+    millimetres = tables.engineering_table(found, 0.5).set_index("Measure")
     assert millimetres.loc["Length in all (mm)", "True"] == 49
     assert millimetres.loc["Width, mean (mm)", "True"] == 0.5
     assert millimetres.loc["Density (m per m²)", "True"] == pytest.approx(98 * 0.0005 / (2 * 2400 * 0.0005**2), rel=1e-4)

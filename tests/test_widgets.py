@@ -11,9 +11,20 @@ import urllib.request
 
 import nbformat
 import pytest
-from conftest import REPOSITORY, write_dataset
+import torch
+from conftest import REPOSITORY, TinyNet, run_command, small_params, write_dataset, write_pair
+from safetensors.torch import load_file
+from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver.support.select import Select
 
-from crack_utils.artifacts import Run
+from crack_utils import training, widgets
+from crack_utils.artifacts import Run, load_predictions
+from crack_utils.config import parse_parameters
+from crack_utils.data import RunData
+from crack_utils.errors import DataError
+from crack_utils.evaluation import load_examples
+from crack_utils.metrics import decision_scores, precision_recall_f1, tolerance_maps
+from crack_utils.prediction import Predictor, describe, read_photo
 
 PATIENCE_S = 240  # for whatever takes seconds, on a busy machine
 
@@ -78,9 +89,11 @@ class Lab:
         return self.all("textContent", ".jp-OutputArea-output[data-mime-type*=error], .jp-OutputArea-output[data-mime-type*=stderr]")
 
     def photos(self, alt):
-        """The pictures whose alternative text has these words: from it to the picture."""
-        found = self.script("return [...document.images].map(image => [image.alt, image.src, image.naturalWidth])")
-        return {name: source for name, source, width in found if alt in name and width > 1}
+        """The tools' pictures whose alternative text begins with these words: from the rest of it to the picture."""
+        found = self.script(
+            "return [...document.querySelectorAll('.jupyter-widgets img')].map(image => [image.alt, image.src, image.naturalWidth])"
+        )
+        return {name.removeprefix(alt): source for name, source, width in found if name.startswith(alt) and width > 1}
 
     # --- what a person touches
     def button(self, name):
@@ -106,9 +119,36 @@ class Lab:
         )
 
     def choose(self, label, option):
-        from selenium.webdriver.support.select import Select
-
         Select(self.field(label)).select_by_visible_text(option)
+
+    def fill(self, label, value):
+        field = self.field(label)
+        field.click()
+        field.send_keys(Keys.CONTROL, "a")
+        field.send_keys(str(value), Keys.ENTER)
+
+    def slide(self, label, *keys):
+        self.field(label).send_keys(*keys)
+
+    def drag(self, label, pixels):
+        ActionChains(self.browser).drag_and_drop_by_offset(self.field(label), pixels, 0).perform()
+
+    def reading(self, label):
+        """What a slider says it stands at."""
+        return self.field(label).find_element("xpath", "ancestor::*[label]").find_element("css selector", ".widget-readout").text
+
+    def upload(self, name, path):
+        """Choose a file in the dialog that a button opens."""
+        self.browser.execute_cdp_cmd("Page.setInterceptFileChooserDialog", {"enabled": True})
+        self.browser.get_log("performance")
+        self.button(name).click()
+
+        def opened():
+            events = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
+            return [event["params"] for event in events if event["method"] == "Page.fileChooserOpened"]
+
+        node = self.wait(opened, "a file chooser")[0]["backendNodeId"]
+        self.browser.execute_cdp_cmd("DOM.setFileInputFiles", {"files": [str(path)], "backendNodeId": node})
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +183,13 @@ def lab(browser, tmp_path_factory):
         )
     lab = Lab(browser, f"http://localhost:{port}", root / "notebooks")
     lab.home = folders["CRACK_HOME"]
-    lab.data = write_dataset(root / "crack500", train=10, val=4, test=6, negatives=2)
+    lab.parameters = {
+        "dataset": "crack500",
+        "data_root": str(write_dataset(root / "crack500", train=4, val=2, test=8, negatives=2)),
+        "evaluate_negatives": True,
+        "epochs": 5,
+        "device": "cpu",
+    }
     own_window = browser.current_window_handle
     try:
         end = time.monotonic() + PATIENCE_S
@@ -168,18 +214,52 @@ def lab(browser, tmp_path_factory):
             server.wait()
 
 
+@pytest.fixture
+def run(lab, monkeypatch):
+    """The run that the notebooks train and show."""
+    monkeypatch.setenv("CRACK_HOME", str(lab.home))
+    return Run("lab")
+
+
+@pytest.fixture
+def evaluated(lab, run):
+    """The same run, evaluated (and trained, where its own test did not)."""
+    if not run.is_trained:
+        (lab.home / "runs" / "lab.yaml").write_text(json.dumps(lab.parameters))
+        done = run_command(lab.home, "train", lab.home / "runs" / "lab.yaml", timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stderr
+    if not run.is_evaluated:
+        done = run_command(lab.home, "evaluate", "lab", timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stderr
+    return run
+
+
 # --- training --------------------------------------------------------------------------------------------------------
 
 
+class Dropping(TinyNet):
+    """A network whose training shows whether it was in training, and where its draws of chance began."""
+
+    def forward(self, image):
+        return super().forward(torch.nn.functional.dropout(image, 0.5, self.training))
+
+
+def test_a_watched_training_is_the_one_that_nobody_watches(home, small_data, monkeypatch):
+    monkeypatch.setattr(training, "build_model", lambda params, fresh=True: Dropping(params))
+    params = small_params(small_data)
+    alone = training.train_run(params, "alone")
+    watched = widgets.LiveTraining(params, "watched").wait()
+    for name, value in load_file(alone.path("model.safetensors")).items():
+        torch.testing.assert_close(load_file(watched.path("model.safetensors"))[name], value, rtol=0, atol=0)
+
+
 @pytest.mark.slow
-def test_training_is_watched_stopped_by_its_button_or_an_interrupt_and_goes_on(lab, monkeypatch):
-    monkeypatch.setenv("CRACK_HOME", str(lab.home))
-    run = Run("lab")
+def test_training_is_watched_stopped_by_its_button_or_an_interrupt_and_goes_on(lab, run):
     log = run.path("train.log")
-    lab.open("train.ipynb", dataset="crack500", data_root=str(lab.data), images_per_split=6, epochs=5, run_name="lab", device="cpu")
+    lab.open("train.ipynb", **lab.parameters, run_name="lab")
 
     lab.run_all()
-    lab.wait(lambda: lab.photos("Watched image of val"), "predictions")
+    lab.wait(lambda: lab.photos("Watched image of val: "), "predictions")
     assert re.search(r"Epoch 1 of 5, image \d of 7", lab.text())
     lab.button("Stop").click()  # while the kernel is busy with the next cell
     lab.wait(lambda: "Stopped in epoch" in log.read_text(), "the end of the batch")
@@ -206,3 +286,133 @@ def test_training_is_watched_stopped_by_its_button_or_an_interrupt_and_goes_on(l
     assert run.is_trained
     assert log.read_text().count("Going on with lab after epoch") == 2
     assert len(lab.all("tagName", ".jp-RenderedSVG, .jp-RenderedImage")) == 4  # three losses, the scores
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_set_is_looked_through_in_any_order_and_augmented_again(lab):
+    parameters = {name: lab.parameters[name] for name in ("dataset", "data_root", "evaluate_negatives")}
+    data = RunData(parse_parameters(parameters), lab.home)
+
+    def named(split, key, page=1):
+        crops = sorted(data.split(split).crops, key=key)[8 * page - 8 : 8 * page]
+        return [f"{crop.pair.stem} ({100 * crop.mask.mean():.1f} % crack)" for crop in crops]
+
+    def shown(names):
+        lab.wait(lambda: list(lab.photos("Photo with its cracks outlined: ")) == names, names)
+        stem = names[0].split()[0]
+        return lab.wait(lambda: lab.photos(f"Augmentation of {stem}: "), "an augmentation")
+
+    lab.open("explore.ipynb", **parameters)
+    lab.run_all()
+    lab.finish()
+    shown(named("train", lambda crop: -crop.mask.mean()))
+    lab.choose("Set", "test")
+    shown(named("test", lambda crop: -crop.mask.mean()))
+    lab.choose("Order", "darkest first")
+    shown(named("test", lambda crop: crop.image.mean()))
+    lab.fill("Page", 2)
+    shown(named("test", lambda crop: crop.image.mean(), page=2))
+    lab.choose("Set", "train")
+    shown(named("train", lambda crop: crop.image.mean()))  # from its first page on
+    lab.choose("Order", "by name")
+    augmented = shown(named("train", lambda crop: crop.pair.stem))
+    assert list(augmented) == [str(number) for number in range(1, 9)]
+    lab.button("Augment again").click()
+    stem = min(crop.pair.stem for crop in data.split("train").crops)
+    lab.wait(lambda: set(lab.photos(f"Augmentation of {stem}: ").values()) - set(augmented.values()), "another augmentation")
+    assert lab.errors() == []
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_error_browser_says_the_right_scores_wherever_its_sliders_stand(lab, evaluated):
+    stored, metrics = load_predictions(evaluated.folder, "test"), evaluated.load_metrics()
+    said, decisions = set(), set()
+
+    def check(stem):
+        at, decided_from = lab.reading("Crack above"), lab.reading("Decided from")
+        number = stored.stems.index(stem)
+        hit, miss, false_alarm = (each.sum() for each in tolerance_maps(stored.seg_probs[number], stored.masks[number], float(at)))
+        scores = "precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*precision_recall_f1(hit, false_alarm, miss))
+        if not stored.masks[number].any():
+            scores = f"no crack there, {false_alarm} pixels of false alarm"
+        counts = decision_scores(stored.has_crack, stored.decision_probs, float(decided_from))
+        if decided_from == f"{metrics['decision']['threshold']:.3f}":  # not moved yet: it has more digits than are shown
+            counts = metrics["decision"]
+        image = f"This image, above {at}: {scores}; decided "
+        images = "All 10 test images from {} on: TP {tp}, FP {fp}, FN {fn}, TN {tn}.".format(decided_from, **counts)
+        lab.wait(lambda: image in lab.text() and images in lab.text(), f"{image!r} and {images!r}")
+        assert {"photo", "errors"} == set(lab.photos(f"{stem}: "))
+        said.add(image)
+        decisions.add(tuple(counts[name] for name in ("tp", "fp", "fn", "tn")))
+
+    lab.open("visualize.ipynb", run_name="lab")
+    lab.run_all()
+    lab.finish()
+    worst, crack_free = (load_examples(evaluated, kind)[0].stem for kind in ("worst", "crack-free"))
+    assert lab.reading("Crack above") == f"{metrics['segmentation_2px']['threshold']:.3f}"
+    check(worst)
+    errors = lab.photos(f"{worst}: ")["errors"]
+    lab.slide("Crack above", Keys.HOME)
+    assert lab.reading("Crack above") == "0.100"
+    check(worst)
+    assert lab.photos(f"{worst}: ")["errors"] != errors
+    lab.slide("Crack above", *3 * [Keys.ARROW_RIGHT])
+    assert lab.reading("Crack above") == "0.115"
+    check(worst)
+    lab.choose("Image", f"crack-free: {crack_free}")
+    check(crack_free)
+    lab.slide("Decided from", Keys.END)
+    check(crack_free)
+    lab.drag("Decided from", -200)
+    check(crack_free)
+    lab.slide("Decided from", Keys.HOME)
+    check(crack_free)
+    assert len(said) == 4
+    assert {(0, 0, 8, 2), (8, 2, 0, 0)} <= decisions
+    assert lab.errors() == []
+
+
+# --- one's own photo -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_photo_of_ones_own_is_uploaded_searched_piece_by_piece_and_described(lab, evaluated, tmp_path):
+    photo, notes = tmp_path / "road.png", tmp_path / "notes.txt"
+    write_pair(photo, tmp_path / "mask.png", size=(150, 300))
+    notes.write_text("no photo")
+    prediction = Predictor(evaluated)(read_photo(photo, 3))
+
+    def described(*scale):
+        return "".join(describe(prediction, *scale).splitlines())
+
+    lab.open("visualize.ipynb", run_name="lab")
+    lab.run_all()
+    lab.finish()
+    lab.script(
+        "const words = [...document.querySelectorAll('.widget-html-content')].find(each => each.textContent.includes('Choose a photo'));"
+        "window.said = [];"
+        "new MutationObserver(() => window.said.push(words.textContent)).observe(words, {childList: true, subtree: true})"
+    )
+    lab.upload("Photo", photo)
+    lab.wait(lambda: described() in lab.text(), described())
+    assert "Searching: piece 2 of 12 …" in lab.script("return window.said")
+    assert len(lab.photos("The photo with the cracks that were found")) == 1
+    lab.fill("mm per px", 0.5)
+    lab.wait(lambda: described(0.5) in lab.text(), described(0.5))
+    assert "mm on average" in described(0.5)
+
+    lab.upload("Photo", notes)
+    with pytest.raises(DataError) as error:
+        read_photo(notes.read_bytes(), 3)
+    lab.wait(lambda: str(error.value) in lab.text(), error.value)
+    assert not lab.photos("The photo with")
+    lab.fill("mm per px", 2)
+    lab.upload("Photo", photo)
+    lab.wait(lambda: described(2) in lab.text(), described(2))
+    assert lab.errors() == []

@@ -121,7 +121,8 @@ class _Renderer(IPythonRenderer):
 
 def _mathml(latex: str, display: str) -> str:
     try:
-        return to_mathml(html.unescape(latex), display=display)
+        formula = to_mathml(html.unescape(latex), display=display)
+        return f'<div class="formula" tabindex="0" role="group" aria-label="Formula">{formula}</div>' if display == "block" else formula
     except Exception:  # the library's errors have no common kind; what it cannot read as a formula stays as it was written
         return f"<code>{latex}</code>"
 

@@ -79,7 +79,7 @@ def to_html(frame: pd.DataFrame, kind: str = "") -> str:
     """An HTML table of the further class ``kind``. One too wide for a narrow screen is stacked there, each cell behind its
     column's name."""
     names = [html.escape(str(name)) for name in frame.columns]
-    head = "".join(f'<th scope="col">{_breakable(str(name)) or "&nbsp;"}</th>' for name in frame.columns)
+    head = "".join(f'<th scope="col">{_breakable(str(name))}</th>' for name in frame.columns)
     cells = [list(map(_data, names, map(_cell, row))) for row in frame.itertuples(index=False)]
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     is_wide = len(names) > WIDE or any('class="text"' in cell for row in cells for cell in row)
@@ -245,7 +245,7 @@ def engineering_table(results: dict[str, Any], mm_per_px: float | None) -> pd.Da
         )
     if results["crack_free"]["images"]:
         rows.append((f"Length drawn on crack-free images ({unit})", 0, round(found["false_length_px"] * scale, 3), "", ""))
-    return pd.DataFrame(rows, columns=["", "True", "Predicted", "Off by", "Mean error of an image"], dtype=object)
+    return pd.DataFrame(rows, columns=["Measure", "True", "Predicted", "Off by", "Mean error of an image"], dtype=object)
 
 
 def leaks_table(results: dict[str, Any]) -> pd.DataFrame:
