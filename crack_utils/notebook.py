@@ -180,7 +180,7 @@ def show_pictures(pictures_html: str, key: str, look: str, caption: str) -> None
 def show_photos(crops: Sequence[Crop], key: str, look: str, caption: str) -> None:
     """Show images with their truth outlined."""
     photos = [(crop.pair.stem, pictures.outlined(crop)) for crop in crops]
-    show_pictures(pictures.gallery(photos, "Photo with its cracks outlined"), key, look, caption)
+    show_pictures(pictures.gallery(photos, "Image with its cracks outlined"), key, look, caption)
 
 
 def show_examples(run: Run, kind: str, limit: int, look: str, caption: str) -> None:

@@ -127,7 +127,7 @@ class Case:
         example = self.example
         score = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack"
         decided = "decided crack" if example.decided else "decided no crack"
-        return f"{example.stem} · {score} · {decided} ({example.decision_prob:.3f})"
+        return f"{example.stem} · {score} · {decided} (score {example.decision_prob:.3f})"
 
 
 def cases(examples: Sequence[Example], kind: str) -> tuple[str, int]:
@@ -165,7 +165,7 @@ def _case(case: Case, photo: str, levels: str, truth: str, errors: str) -> str:
         return f'<svg role="img" aria-label="{alt} of {stem}" viewBox="0 0 {width} {height}" style="width:100%">{shown}</svg>'
 
     pictures = [
-        _picture(svg("Photo", f'<image id="photo-{case.id}" href="{photo}" {size} preserveAspectRatio="none"/>'), "photo"),
+        _picture(svg("Image", f'<image id="photo-{case.id}" href="{photo}" {size} preserveAspectRatio="none"/>'), "image"),
         _picture(svg("True crack mask", f'<image id="truth-{case.id}" href="{truth}" {size}/>'), "truth"),
         _picture(
             svg("Predicted probability", f'<image id="levels-{case.id}" href="{levels}" {size} style="filter:brightness(1.41)"/>'),
@@ -173,7 +173,7 @@ def _case(case: Case, photo: str, levels: str, truth: str, errors: str) -> str:
         ),
         _picture(
             svg(
-                "Hits, misses and false alarms over the photo",
+                "Hits, misses and false alarms over the image",
                 f'<use href="#photo-{case.id}"/>',
                 f'<image id="errors-{case.id}" href="{errors}" {size} style="image-rendering:pixelated"/>',
             ),
@@ -188,7 +188,7 @@ def _case(case: Case, photo: str, levels: str, truth: str, errors: str) -> str:
 def still(kind: str, example: Example) -> str:
     """The first case of a kind, large, shown again without its data."""
     height, width = example.mask.shape
-    alt = f"Hits, misses and false alarms over the photo {html.escape(example.stem)}"
+    alt = f"Hits, misses and false alarms over the image {html.escape(example.stem)}"
     uses = f'<use href="#photo-{kind}-0"/><use href="#errors-{kind}-0"/>'
     return f'<svg role="img" aria-label="{alt}" viewBox="0 0 {width} {height}" style="width:100%;max-width:{2 * width}px">{uses}</svg>'
 

@@ -200,7 +200,7 @@ def _duration(training: dict[str, Any], is_trained: bool) -> str:
     if training["sessions"] > 1:
         text += f" in {training['sessions']} sessions"
     if training["changed"]:
-        text += f", earlier ones with another {', '.join(training['changed'])}"
+        text += f", not all with the same {', '.join(training['changed'])}"
     return text if is_trained else f"{text}, not finished"
 
 
@@ -209,7 +209,7 @@ def _evaluated(training: dict[str, Any] | None, evaluation: dict[str, Any] | Non
         return NOT_RECORDED
     text = f"{_when(evaluation['started'])} on {evaluation['device']} in {_clock(evaluation['duration_s'])}"
     differing = _differing(training, evaluation) if training else []
-    return f"{text}, with another {', '.join(differing)} than the training" if differing else text
+    return f"{text}, not with the training's {', '.join(differing)}" if differing else text
 
 
 # --- repeating -------------------------------------------------------------------------------------------------------

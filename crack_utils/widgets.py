@@ -14,6 +14,7 @@ import ipywidgets
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from crack_utils import pictures, plots
 from crack_utils.artifacts import Run
@@ -27,6 +28,10 @@ from crack_utils.training import Training, Watcher, claim_run, train_run
 
 ROWS, COLUMNS = 2, 4  # photos on a page of the explorer
 WATCHED = 3  # images of val whose predictions are shown while training
+CURVES = {
+    "loss": {"segmentation": "loss_segmentation", "decision": "loss_decision"},
+    "score at validation": {"F1": "val_f1", "decision AP": "val_decision_ap"},
+}
 TELL_EVERY_S = 0.2  # a batch may take milliseconds, and each word of it goes to the browser
 UPLOAD_MB = 10  # what JupyterLab's server takes of one file; it drops the connection over a larger one
 
@@ -100,6 +105,8 @@ class LiveTraining(Watcher):
             if not self._stopped.is_set():
                 self.status.value = f"Epoch {epoch} of {self.params.epochs}, image {done} of {total}"
         if self._shown is None:
+            if training.history:  # of a training that goes on
+                self._show_curves(training.history)
             self._show_predictions(training)
 
     def on_epoch(self, training: Training) -> None:
@@ -108,17 +115,18 @@ class LiveTraining(Watcher):
 
     def _show_curves(self, rows: list[dict[str, Any]]) -> None:
         fig = Figure((9, 2.8), layout="constrained")  # not pyplot's, which is for the main thread
-        epochs = [row["epoch"] for row in rows]
-        for ax, columns in zip(fig.subplots(1, 2), (("loss_segmentation", "loss_decision"), ("val_f1", "val_decision_ap")), strict=True):
-            for name, color in zip(columns, (plots.BLUE, plots.ORANGE), strict=True):
-                values = [row.get(name, np.nan) for row in rows]
-                kept = [i for i, value in enumerate(values) if not np.isnan(value)]
-                ax.plot([epochs[i] for i in kept], [values[i] for i in kept], ".-", color=color, label=name.replace("_", " "))
-            ax.set(xlabel="epoch", xlim=(0, self.params.epochs + 1))
+        for ax, (label, columns) in zip(fig.subplots(1, 2), CURVES.items(), strict=True):
+            for (name, column), color in zip(columns.items(), (plots.BLUE, plots.ORANGE), strict=True):
+                points = [(row["epoch"], row[column]) for row in rows if not np.isnan(row.get(column, np.nan))]
+                ax.plot(*np.array(points).reshape(-1, 2).T, ".-", color=color, label=name)
+            ax.set(xlabel="epoch", ylabel=label, xlim=(0, self.params.epochs + 1))
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.spines[["top", "right"]].set_visible(False)
+            ax.grid(alpha=0.25)
             ax.legend(frameon=False)
         file = io.BytesIO()
         fig.savefig(file, format="png", dpi=100)
-        alt = f"Losses and scores on {self.params.choosing_split} by epoch, up to epoch {epochs[-1]}"
+        alt = f"Losses and scores on {self.params.choosing_split} by epoch, up to epoch {rows[-1]['epoch']}"
         png = base64.b64encode(file.getvalue()).decode()
         self.curves.value = f'<img src="data:image/png;base64,{png}" alt="{alt}" style="max-width:100%">'
 
@@ -260,8 +268,8 @@ def browse(run: Run) -> ipywidgets.Widget:
         control.observe(show, "value")
     show()
     # On a page the style sheet gives the legend's colours their size.
-    legend = "<style>.legend i { display: inline-block; width: 1em; height: 1em; }</style>" + pictures.legend()
-    return ipywidgets.VBox([image, threshold, decision, words, picture, ipywidgets.HTML(_spaced(legend))])
+    size = "<style>.legend i { display: inline-block; width: 1em; height: 1em; margin-left: 1em; }</style>"
+    return ipywidgets.VBox([image, threshold, decision, words, picture, ipywidgets.HTML(_spaced(size + pictures.legend()))])
 
 
 def _segmented(example: Example, maps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str:
@@ -279,7 +287,7 @@ def own_photo(run: Run) -> ipywidgets.Widget:
     """Upload a photo of any size and see where the run's network finds cracks, how long and how wide."""
     upload = ipywidgets.FileUpload(accept="image/*", description="Photo")
     scale = ipywidgets.FloatText(value=run.load_params().mm_per_px or 0, description="mm per px", tooltip="0: lengths in pixels alone")
-    words = ipywidgets.HTML(f"Choose a photo of at most {UPLOAD_MB} MB.")
+    words = ipywidgets.HTML(f"Choose a photo of at most {UPLOAD_MB} MB; <code>python -m crack_utils predict</code> takes larger ones.")
     picture = ipywidgets.HTML()
     found: dict[str, Any] = {}
 
@@ -321,5 +329,5 @@ def _gallery(photos: Sequence[tuple[str, np.ndarray]], alt: str, columns: int) -
 
 
 def _spaced(text: str) -> str:
-    """HTML with the space between its lines that text has; ipywidgets gives each line the height of a button."""
-    return f'<div style="line-height:1.4">{text}</div>'
+    """HTML whose lines are spaced as text is, not as buttons are, and whose long names keep to their column."""
+    return f'<div style="line-height:1.4;overflow-wrap:anywhere">{text}</div>'

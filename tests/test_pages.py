@@ -101,6 +101,9 @@ def test_axe_finds_no_violation(reader, page, theme):
         browser = reader(page, width, theme)
         if page == "sample/visualize":
             wait(browser, functools.partial(browser.find_elements, By.CSS_SELECTOR, "[data-score=F1]"))
+        browser.execute_script(
+            "document.querySelector('#show-code').click(); document.querySelectorAll('details').forEach(d => d.open = true)"
+        )
         browser.execute_script(axe)
         found = browser.execute_async_script("axe.run(document).then(arguments[0])")
         assert len(found["passes"]) > 20
@@ -193,6 +196,16 @@ def test_the_pages_show_the_runs_own_figures(sample_run, reader):
     assert len(shown["tbl-parameters"]) == 18
 
 
+def test_on_a_phone_the_list_of_runs_still_sorts_and_narrows(reader):
+    browser = reader("index", PHONE)
+    button = browser.find_element(By.XPATH, "//table[@id='tbl-runs' or ancestor::figure[@id='tbl-runs']]//th/button[.='F1']")
+    assert button.is_displayed()
+    button.send_keys(Keys.ENTER)
+    assert browser.find_element(By.CSS_SELECTOR, "#tbl-runs th[aria-sort]").text.startswith("F1")
+    browser.find_element(By.CSS_SELECTOR, "input[type=search]").send_keys("no such run")
+    assert not [row for row in browser.find_elements(By.CSS_SELECTOR, "#tbl-runs tbody tr") if row.is_displayed()]
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -252,7 +265,7 @@ def test_tables_are_copied_as_csv_and_latex(sample_run, reader):
     browser.execute_script("navigator.clipboard.writeText = async text => { window.copied = text; }")
 
     def copied(table, kind):
-        button = browser.find_element(By.CSS_SELECTOR, f"#{table} button[aria-label$='{kind}']")
+        button = browser.find_element(By.CSS_SELECTOR, f"#{table} button[aria-label^='Copy {kind}']")
         button.send_keys(Keys.ENTER)
         return wait(browser, lambda: browser.execute_script("const text = window.copied; delete window.copied; return text"))
 
@@ -261,8 +274,9 @@ def test_tables_are_copied_as_csv_and_latex(sample_run, reader):
     parameters = pd.read_csv(io.StringIO(copied("tbl-parameters", "CSV")))
     assert parameters.set_index("Parameter").loc["Learning rate", "Value"] == "0.001"
     latex = copied("tbl-counts", "LaTeX").splitlines()
-    assert latex[:4] == ["\\begin{tabular}{lrrr}", "\\toprule", "Set & Positives & Negatives & Sum \\\\", "\\midrule"]
-    assert latex[4] == "Train & 24 & 8 & 32 \\\\"
+    assert latex[0] == "% \\usepackage{booktabs}"
+    assert latex[1:5] == ["\\begin{tabular}{lrrr}", "\\toprule", "Set & Positives & Negatives & Sum \\\\", "\\midrule"]
+    assert latex[5] == "Train & 24 & 8 & 32 \\\\"
     assert latex[-2:] == ["\\bottomrule", "\\end{tabular}"]
     browser = reader("sample/evaluate")
     browser.execute_script("navigator.clipboard.writeText = async text => { window.copied = text; }")
@@ -275,7 +289,7 @@ def test_copying_works_where_the_clipboard_needs_the_old_way(reader):
         "navigator.clipboard.writeText = async () => { throw new Error('no permission'); };"
         "document.addEventListener('copy', () => { window.copied = document.activeElement.value; })"
     )
-    button = browser.find_element(By.CSS_SELECTOR, "#tbl-counts button[aria-label$='CSV']")
+    button = browser.find_element(By.CSS_SELECTOR, "#tbl-counts button[aria-label^='Copy CSV']")
     button.click()
     wait(browser, lambda: button.text == "Copied")
     assert browser.execute_script("return window.copied").startswith("Set,Positives,")
@@ -287,7 +301,7 @@ def test_the_table_of_images_sorts_by_any_column_with_what_has_no_value_last(sam
     frame = run.load_per_image()
     browser = reader("sample/visualize")
     heads = texts(browser, "#tbl-images th")
-    column = heads.index(next(head for head in heads if head.startswith("f1")))
+    column = heads.index(next(head for head in heads if head.startswith("F1")))
     head = browser.find_elements(By.CSS_SELECTOR, "#tbl-images th button")[column]
 
     def shown():
@@ -347,7 +361,7 @@ def test_plots_are_saved_with_their_own_colours(reader):
     )
 
     def saved(kind):
-        browser.find_element(By.CSS_SELECTOR, f"#fig-scores button[aria-label$='{kind}']").click()
+        browser.find_element(By.CSS_SELECTOR, f"#fig-scores button[aria-label^='Save {kind}']").click()
         found = wait(browser, lambda: browser.execute_script("const saved = window.saved; delete window.saved; return saved"))
         return found[0], bytes(found[1])
 
@@ -572,8 +586,8 @@ def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sam
     browser = reader("index")
     rows = browser.execute_script("return [...document.querySelectorAll('#tbl-runs tbody tr')].map(r => r.innerText)")
     assert len(rows) == 2
-    assert f"{run.load_metrics()['segmentation_2px']['f1']:.3f}" in next(row for row in rows if "finished" in row and "not" not in row)
-    assert any("trial/second" in row and "not finished" in row for row in rows)
+    assert f"{run.load_metrics()['segmentation_2px']['f1']:.3f}" in next(row for row in rows if "finished" in row)
+    assert any("trial/second" in row and "stopped" in row for row in rows)
     assert browser.find_elements(By.CSS_SELECTOR, "td svg polyline")
     assert browser.find_elements(By.CSS_SELECTOR, "td img[alt*='sample']")
     browser.find_element(By.CSS_SELECTOR, "input[type=search]").send_keys("second")

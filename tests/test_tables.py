@@ -23,6 +23,7 @@ def results(*images, leaking=()):
     }, test
 
 
+PHOTOS = {"drawn": False}
 WITH_NEGATIVES = [(LINE, LINE), (BESIDE, LINE), (LINE, LINE), (FAR, NOTHING), (NOTHING, LINE), (NOTHING, NOTHING)]
 FIVE_CRACKED = [*WITH_NEGATIVES, (BESIDE, LINE)]
 
@@ -80,9 +81,11 @@ def test_leaks_are_told_with_figures_or_denied():
 
 
 def test_few_photos_are_said_to_say_little():
-    assert "it comes out too narrow" in words.certainty(results(*FIVE_CRACKED)[0])
-    assert "come from 4 photos, and fewer than 5 say too little" in words.certainty(results(*WITH_NEGATIVES)[0])
-    assert "narrow" not in words.certainty({"intervals": {"photos": {"cracked": 30, "crack_free": 0}}})
+    assert "it comes out too narrow" in words.certainty(results(*FIVE_CRACKED)[0], PHOTOS)
+    assert "come from 4 photos, and fewer than 5 say too little" in words.certainty(results(*WITH_NEGATIVES)[0], PHOTOS)
+    assert "narrow" not in words.certainty({"intervals": {"photos": {"cracked": 30, "crack_free": 0}}}, PHOTOS)
+    assert "drawn scenes were" not in words.certainty(results(*FIVE_CRACKED)[0], PHOTOS)
+    assert "the drawn scenes of test (5 drawn scenes" in words.certainty(results(*FIVE_CRACKED)[0], {"drawn": True})
 
 
 def test_sensitivity_names_the_cost_of_the_choice():

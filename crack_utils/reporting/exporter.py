@@ -145,6 +145,7 @@ def _variable(color: str) -> str:
 
 def finish(page: str) -> str:
     """Number figures and tables, name headings, resolve references, and fill in the contents."""
+    page = re.sub(r"<pre(?=[ >])", '<pre tabindex="0"', page)  # it may scroll, by the keyboard too
     page, numbers = _number(page)
     page = REFERENCE.sub(lambda match: _reference(match[1], match[2], numbers), page)
     page, headings = _name_headings(page)

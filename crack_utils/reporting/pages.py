@@ -29,6 +29,7 @@ NOTEBOOKS = {"explore": "Data", "train": "Training", "evaluate": "Evaluation", "
 PAGE_ORDER = ("report", "explore", "train", "evaluate", "visualize")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 THUMBNAIL = "thumbnail.webp"
+ROW_TITLES = ("Example", "Run", "F1", "Precision", "Recall", "Decision F1", "Data", "Network", "Loss", "Epochs", "Trained", "State")
 
 
 def page_name(notebook: str) -> str:
@@ -172,11 +173,8 @@ def write_index() -> Path:
 
 def _row(run: Run) -> dict[str, Any]:
     """A line of the list of runs; what a run has not come to, or cannot be read, stays empty."""
-    row = {
-        name: ""
-        for name in ("Example", "Run", "State", "Data", "Network", "Epochs", "Loss", "F1", "Precision", "Recall", "Decision F1", "Trained")
-    }
-    row |= {"Run": Link(run.name, f"{quote(run.name)}/index.html"), "State": "not finished", "drawn": False}
+    row = {name: "" for name in ROW_TITLES}
+    row |= {"Run": Link(run.name, f"{quote(run.name)}/index.html"), "State": "stopped", "drawn": False}
     try:
         resolved = run.load_resolved()
         row |= {"Data": resolved["data"]["test_title"], "Network": words.architecture(resolved), "drawn": resolved["data"]["drawn"]}

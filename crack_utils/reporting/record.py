@@ -169,4 +169,4 @@ def _what(resolved: dict[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    return "its default" if value is None else str(value)
+    return "not set" if value is None else str(value)

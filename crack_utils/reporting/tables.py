@@ -101,7 +101,7 @@ def to_figure(frame: pd.DataFrame, key: str, caption: str, folded: bool = False,
 def folded_log(log: str) -> str:
     """A log, folded."""
     summary = f"Log ({len(log.splitlines())} lines)"
-    return f'<details class="log"><summary>{summary}</summary><pre tabindex="0">{html.escape(log)}</pre></details>'
+    return f'<details class="log"><summary>{summary}</summary><pre>{html.escape(log)}</pre></details>'
 
 
 def dataset_table(resolved: dict[str, Any]) -> pd.DataFrame:
@@ -160,8 +160,8 @@ def headline_table(results: dict[str, Any]) -> pd.DataFrame:
         )
     for name, words in (
         ("f1", "the record's figure: precision and recall in one; 1 is perfect"),
-        ("precision", "share of an image's marked pixels that lie on a crack or 2 pixels beside it"),
-        ("recall", "hits, set against the crack pixels that were missed"),
+        ("precision", "share of an image's marked pixels that lie on a crack or within 2 pixels of one"),
+        ("recall", "hits by hits and missed crack pixels together"),
     ):
         title = f"{SCORE_NAMES[name]} within 2 pixels"
         rows.append((title, f"{segmentation[name]:.3f}", _interval(sure["segmentation_2px"][name]), words))
@@ -266,9 +266,14 @@ def per_image_table(frame: pd.DataFrame, mm_per_px: float | None, examples: int 
         examples: so many of each kind are shown on the same page; their names lead there.
     """
     unit = "mm" if mm_per_px else "px"
-    names = ["stem", "photo", "has_crack", "decision_prob", "precision", "recall", "f1", "iou", "cl_dice"]
-    names += [f"{side}{name}_{unit}" for name in ("length", "width_mean") for side in ("", "true_")]
-    table = in_millimetres(frame, mm_per_px)[names].round(4)
+    titles = {"stem": "Image", "has_crack": "Crack", "decision_prob": "Decision score", **SCORE_NAMES, "iou": "IoU", "cl_dice": "clDice"}
+    for name, title in {"length": "length", "width_mean": "width"}.items():
+        titles |= {f"{name}_{unit}": f"{title.title()} ({unit})", f"true_{name}_{unit}": f"True {title} ({unit})"}
+    measured = in_millimetres(frame, mm_per_px).round(4)
+    table = measured[[name for name in titles if name in measured and name != "threshold"]].rename(columns=titles)
     shown = pick_examples(frame).groupby("kind", sort=False)["stem"]
     places = {stem: f"#case-{kind}-{number}" for kind, stems in shown for number, stem in enumerate(stems[:examples])}
-    return table.assign(stem=[Link(stem, places[stem]) if stem in places else stem for stem in table["stem"]])
+    return table.assign(
+        Image=[Link(stem, places[stem]) if stem in places else stem for stem in frame["stem"]],
+        Crack=np.where(frame["has_crack"], "yes", "no"),
+    )

@@ -25,7 +25,7 @@ LOOK = {  # what to look for, said before a figure
     "loss": "It should fall, steeply first; a curve that jumps about or rises wants a lower learning rate.",
     "loss_decision": "Does the image show a crack? Near 0.69 the network is guessing; towards 0 it is sure, and right.",
     "loss_segmentation": "Where is the crack? It should fall and flatten; while it still falls, longer training may help.",
-    "validation": "The losses in one picture; if average precision (right) stays below 1, crack-free images are taken for cracked ones.",
+    "validation": "Average precision (right) below 1: some crack-free image looks more cracked than a cracked one.",
     "scores": "F1 should rise and flatten. Where it still rises at the end, longer training may help; where it falls, it was too long.",
 }
 
@@ -45,12 +45,19 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
         f"Run **{run.name}**: {architecture(resolved)} was trained for {_count(len(history), 'epoch')} "
         f"({minutes:.1f} minutes on {resolved['device']}) on {_count(train['positives'] + train['negatives'], 'image')}, "
         f"{train['positives']} of them with a crack. "
-        f"On the {_count(test['positives'], 'cracked test image')} ({resolved['data']['test_title']}) it reaches a mean F1 of "
+        f"On the {_count(test['positives'], 'cracked test image')}, {resolved['data']['test_title']}, it reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
-        f"{record.beside(resolved, metrics)} It decides rightly on {decision['tp']} of the {test['positives']} cracked images"
-        + (f", wrongly on {decision['fp']} of the {test['negatives']} without a crack" if test["negatives"] else "")
-        + f". {protocol(resolved)}{_chosen_epoch(resolved, history)}"
+        f"{record.beside(resolved, metrics)} "
+        f"{_decided(decision)} {protocol(resolved)}{_chosen_epoch(resolved, history)}"
     )
+
+
+def _decided(decision: dict[str, Any]) -> str:
+    cracked, free = decision["tp"] + decision["fn"], decision["fp"] + decision["tn"]
+    if free and decision["fp"] == free and not decision["fn"]:
+        return f"It calls every test image cracked, the {free} without a crack too."
+    rest = f", wrongly on {decision['fp']} of the {free} without a crack" if free else ""
+    return f"It decides rightly on {decision['tp']} of the {cracked} cracked images{rest}."
 
 
 def progress(params: RunParameters, history: pd.DataFrame) -> str:
@@ -136,18 +143,19 @@ def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def certainty(results: dict[str, Any]) -> str:
+def certainty(results: dict[str, Any], facts: dict[str, Any]) -> str:
     """What the intervals are, and how far they can be trusted."""
+    noun = "drawn scene" if facts["drawn"] else "photo"
     photos = results["intervals"]["photos"]
     least = min(count for count in photos.values() if count)
     if photos["cracked"] < LEAST_PHOTOS:
-        few = _count(photos["cracked"], "photo")
+        few = _count(photos["cracked"], noun)
         return f"No interval is given: the cracked test images come from {few}, and fewer than {LEAST_PHOTOS} say too little."
-    images = _count(photos["cracked"], "photo") + " with a crack"
+    images = _count(photos["cracked"], noun) + " with a crack"
     images += f" and {photos['crack_free']} without" if photos["crack_free"] else ""
     sentence = (
-        "The interval says how far a figure could lie elsewhere, had other photos of this kind been taken: "
-        f"the photos of test ({images}) were drawn anew {RESAMPLES} times, each with all its crops. "
+        f"The interval says where the figure would probably lie, had other {noun}s of this kind been taken: "
+        f"the {noun}s of test ({images}) were drawn anew {RESAMPLES} times, each with all its crops. "
         "It knows nothing of other roads, cameras or light, nor of other seeds"
     )
     return sentence + (f"; from so few photos (below {FEW_PHOTOS}) it comes out too narrow." if least < FEW_PHOTOS else ".")

@@ -11,7 +11,10 @@
     element.append(...children);
     return element;
   };
-  const number = (text) => (text.trim() === "" || text === "none" ? NaN : Number(text.replace(/[%,]/g, "").split(" ")[0]));
+  const isEmpty = (text) => text === "" || text === "none";
+  const number = (text) => (isEmpty(text) ? NaN : Number(text.replace(/[%,]/g, "").split(" ")[0]));
+  const announcer = make("div", { class: "said-aloud", role: "status" });
+  document.body.append(announcer);
 
   // --- theme: automatic, light, dark
   const themes = ["auto", "light", "dark"];
@@ -45,27 +48,35 @@
 
   // --- a link into a fold opens it
   const unfold = () => {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (!target) return;
-    all("details", target).slice(0, 1).forEach((fold) => { fold.open = true; });
-    target.closest("details")?.setAttribute("open", "");
+    const target = document.getElementById(location.hash.slice(1));
+    const fold = target?.closest("details") || (target?.matches("figure") && target.querySelector("details"));
+    if (fold) fold.open = true;
   };
   addEventListener("hashchange", unfold);
   unfold();
 
   // --- tables: sort, filter, copy
-  const cells = (table) => all("tr", table).filter((row) => !row.hidden)
-    .map((row) => [...row.children].map((cell) => cell.textContent.trim()));
-  const csv = (rows) => rows.map((row) => row.map((text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)).join(",")).join("\n") + "\n";
+  const cells = (table) => { // what is seen, columns of pictures left out
+    const rows = all("tr", table).filter((row) => !row.hidden).map((row) => [...row.children].map((cell) => cell.textContent.trim()));
+    const kept = rows[0].map((_, i) => rows.slice(1).some((row) => row[i] !== "") || rows.length === 1);
+    return rows.map((row) => row.filter((_, i) => kept[i]));
+  };
+  const isNumeric = (rows, i) => rows.slice(1).every((row) => isEmpty(row[i]) || !Number.isNaN(number(row[i])));
+  const csv = (rows) => {
+    const numeric = rows[0].map((_, i) => isNumeric(rows, i)); // in such a column "none" is a missing number
+    const cell = (text, i) => (numeric[i] && text === "none" ? "" : /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+    return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
+  };
   const marks = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "²": "$^2$", "·": "$\\cdot$", "−": "$-$" };
-  const tex = (text) => text.replace(/[\\&%$#_{}~^±²·−]/g, (mark) => marks[mark] || `\\${mark}`);
+  const tex = (text) => text.replace(/[\\&%$#_{}~^±²·−]/g, (mark) => marks[mark] || `\\${mark}`).replace(/^[-+]\d[\d.]*/, "$$$&$$");
   const latex = (rows) => {
-    const columns = rows[0].map((_, i) => (rows.slice(1).every((row) => row[i] === "" || !Number.isNaN(number(row[i] || ""))) ? "r" : "l"));
+    const columns = rows[0].map((_, i) => (isNumeric(rows, i) ? "r" : "l"));
     const line = (row) => `${row.map(tex).join(" & ")} \\\\`;
-    return ["\\begin{tabular}{" + columns.join("") + "}", "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
+    return ["% \\usepackage{booktabs}", "\\begin{tabular}{" + columns.join("") + "}", "\\toprule", line(rows[0]), "\\midrule", ...rows.slice(1).map(line), "\\bottomrule", "\\end{tabular}", ""].join("\n");
   };
   const copy = async (button, text) => {
-    const label = button.textContent;
+    const label = (button.dataset.label ??= button.textContent);
+    let copied = true;
     try {
       await navigator.clipboard.writeText(text);
     } catch { // no permission, or an old browser
@@ -73,19 +84,21 @@
       area.value = text;
       document.body.append(area);
       area.select();
-      document.execCommand("copy");
+      copied = document.execCommand("copy");
       area.remove();
       button.focus();
     }
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = label; }, 1500);
+    button.textContent = copied ? "Copied" : "Not copied";
+    announcer.textContent = `${label}: ${button.textContent}`;
+    clearTimeout(button.timer);
+    button.timer = setTimeout(() => { button.textContent = label; }, 1500);
   };
   const nameOf = (figure) => figure.querySelector(".number")?.textContent.replace(".", "") || "this";
   for (const figure of all("figure.table")) {
     const table = figure.querySelector("table");
     const kinds = { CSV: csv, LaTeX: latex };
     table.after(make("div", { class: "bar" }, ...Object.entries(kinds).map(([kind, write]) => make("button", {
-      type: "button", "aria-label": `Copy ${nameOf(figure)} as ${kind}`, onclick: (event) => copy(event.currentTarget, write(cells(table))),
+      type: "button", "aria-label": `Copy ${kind} of ${nameOf(figure)}`, onclick: (event) => copy(event.currentTarget, write(cells(table))),
     }, `Copy ${kind}`))));
     if (table.rows.length > 40) {
       const box = make("div", { class: "tall", tabindex: "0", role: "region", "aria-label": `${nameOf(figure)}, to be scrolled` });
@@ -99,7 +112,7 @@
   }
   function sortable(table) {
     all("thead th", table).forEach((head, column) => {
-      if (!head.textContent.trim()) return;
+      if (![...table.tBodies[0].rows].some((row) => row.children[column].textContent.trim())) return; // pictures
       head.replaceChildren(make("button", { type: "button", onclick: () => sort(table, head, column) }, ...head.childNodes));
     });
   }
@@ -108,12 +121,11 @@
     all("th", table).forEach((other) => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", direction);
     const rows = [...table.tBodies[0].rows].map((row) => [row, row.children[column].textContent.trim()]);
-    const numeric = rows.every(([, text]) => text === "" || text === "none" || !Number.isNaN(number(text)));
+    const numeric = rows.every(([, text]) => isEmpty(text) || !Number.isNaN(number(text)));
     const sign = direction === "ascending" ? 1 : -1;
     rows.sort(([, a], [, b]) => {
-      if (!numeric) return sign * a.localeCompare(b);
-      const [x, y] = [number(a), number(b)];
-      return Number.isNaN(x) || Number.isNaN(y) ? Number.isNaN(x) - Number.isNaN(y) : sign * (x - y); // what has no value comes last
+      if (isEmpty(a) || isEmpty(b)) return isEmpty(a) - isEmpty(b); // what has no value comes last
+      return sign * (numeric ? number(a) - number(b) : a.localeCompare(b, undefined, { numeric: true }));
     });
     table.tBodies[0].append(...rows.map(([row]) => row));
   }
@@ -158,7 +170,7 @@
   const drawing = (svg) => { // the plot as it is printed: its own colours instead of the theme's
     const text = new XMLSerializer().serializeToString(svg).replace(/var\(--[\w-]+, (#\w+)\)/g, "$1");
     const { width, height } = svg.viewBox.baseVal;
-    return [text.replace("<svg", `<svg width="${width}pt" height="${height}pt"`), width, height];
+    return [text.replace("<svg", `<svg width="${width.toFixed(1)}pt" height="${height.toFixed(1)}pt"`), width, height];
   };
   const savePng = async (svg, name) => {
     const [text, width, height] = drawing(svg);
@@ -175,9 +187,10 @@
     const bar = make("div", { class: "bar" }, make("button", {
       type: "button", "aria-label": `Enlarge ${nameOf(figure)}`, onclick: () => enlarge(...shown) }, "Enlarge"));
     const svg = figure.querySelector(":scope > .plot > svg");
-    const saved = { SVG: () => save(new Blob([drawing(svg)[0]], { type: "image/svg+xml" }), `${figure.id}.svg`), PNG: () => savePng(svg, `${figure.id}.png`) };
+    const file = `${document.title.replace(/[^\w.]+/g, "-")}-${figure.id.replace("fig-", "")}`;
+    const saved = { SVG: () => save(new Blob([drawing(svg)[0]], { type: "image/svg+xml" }), `${file}.svg`), PNG: () => savePng(svg, `${file}.png`) };
     for (const [kind, onclick] of svg ? Object.entries(saved) : []) {
-      bar.append(make("button", { type: "button", "aria-label": `Save ${nameOf(figure)} as ${kind}`, onclick }, `Save ${kind}`));
+      bar.append(make("button", { type: "button", "aria-label": `Save ${kind} of ${nameOf(figure)}`, onclick }, `Save ${kind}`));
     }
     figure.append(bar);
     shown.filter((part) => part.matches("img, .case, .pictures")).forEach((part) => part.addEventListener("dblclick", () => enlarge(part)));
@@ -211,14 +224,16 @@
       reading.style.top = "8%";
     };
     const hide = () => { reading.hidden = true; dots.replaceChildren(); at = -1; };
-    frame.addEventListener("pointermove", (event) => {
+    const point = (event) => {
       const box = svg.getBoundingClientRect();
       const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
       const far = (p) => Math.hypot((p.left - x) * box.width, (p.top - y) * box.height / 3);
       const nearest = points.reduce((best, p) => (far(p) < far(best) ? p : best));
       show(nearest.left, nearest);
-    });
-    frame.addEventListener("pointerleave", hide);
+    };
+    frame.addEventListener("pointermove", point);
+    frame.addEventListener("pointerdown", point);
+    frame.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") hide(); });
     frame.addEventListener("blur", hide);
     frame.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -275,8 +290,7 @@
     const swipe = range("swipe", 100, 0, () => wipe());
     const shown = make("select", { id: id("view"), onchange: () => draw() },
       ...["errors", "predicted mask", "true mask", "probability"].map((name) => make("option", {}, name)));
-    const at = make("output", { for: id("threshold") });
-    const wiped = make("output", { for: id("swipe") });
+    const [at, wiped] = [make("span"), make("span")];
     const photo = make("img", { alt: "" });
     const canvas = make("canvas", { role: "img" });
     const divider = make("div", { class: "divider" });
@@ -286,15 +300,16 @@
     let current = null;
     explorer.replaceChildren(stage, make("div", { class: "controls" },
       ...field("image", "Image", image), ...field("threshold", "Threshold", threshold, make("span", {}, at, " ", back)),
-      ...field("swipe", "Swipe to photo", swipe, wiped), ...field("view", "Show", shown)), scores);
+      ...field("swipe", "Swipe to image", swipe, wiped), ...field("view", "Show", shown)), scores);
     const load = async () => {
       const wanted = found[image.value];
       const { case: name, width, height, stem } = wanted.dataset;
-      const [truth, levels] = await Promise.all(["truth", "levels"].map((kind) => channel(`${kind}-${name}`, +width, +height)));
+      const [white, levels] = await Promise.all(["truth", "levels"].map((kind) => channel(`${kind}-${name}`, +width, +height)));
+      const truth = white.map((value) => (value > 127 ? 1 : 0));
       if (found[image.value] !== wanted) return; // another was picked meanwhile
       current = { name, stem, width: +width, height: +height, truth, levels, near: dilated(truth, +width, +height), emptied: "emptied" in wanted.dataset };
       photo.src = document.getElementById(`photo-${name}`).getAttribute("href");
-      photo.alt = `Photo ${stem}`;
+      photo.alt = `Image ${stem}`;
       Object.assign(canvas, { width: current.width, height: current.height });
       stage.style.aspectRatio = `${width} / ${height}`;
       stage.style.maxWidth = `${Math.min(3 * width, (innerHeight * 0.75 * width) / height)}px`;
@@ -349,12 +364,14 @@
       divider.hidden = swipe.value === "0";
       wiped.textContent = `${swipe.value} %`;
     };
-    stage.addEventListener("pointermove", (event) => {
+    const drag = (event) => {
       if (!event.buttons) return;
       const box = stage.getBoundingClientRect();
       swipe.value = (100 * (event.clientX - box.left)) / box.width;
       wipe();
-    });
+    };
+    stage.addEventListener("pointerdown", drag);
+    stage.addEventListener("pointermove", drag);
     stage.addEventListener("dragstart", (event) => event.preventDefault());
     const pick = (item) => {
       image.value = found.indexOf(item);
@@ -368,8 +385,9 @@
     document.addEventListener("click", (event) => { // a stem in a table
       const link = event.target.closest('a[href^="#case-"]');
       const item = link && document.getElementById(link.hash.slice(1));
-      if (item) { event.preventDefault(); pick(item); }
+      if (item && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); pick(item); }
     });
+    image.value = Math.max(0, found.findIndex((item) => `#${item.id}` === location.hash));
     load();
   };
   all(".explorer").forEach(explore);
