@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last validated epoch", file=sys.stderr)
+        goes_on = "; the same command goes on from the last validated epoch" if options.command in (run, train, sweep) else ""
+        print(f"stopped{goes_on}", file=sys.stderr)
         return 130
     return 0
 

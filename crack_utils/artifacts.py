@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from crack_utils.config import PARAMETER_DEFAULTS, RUN_NAME, RunParameters, check_run_name, parse_parameters
+from crack_utils.config import PARAMETER_DEFAULTS, RunParameters, check_run_name, is_run_name, parse_parameters
 from crack_utils.errors import MissingRun, ParameterError, UserError
 
 try:
@@ -53,6 +54,11 @@ def report_dir(run_name: str) -> Path:
 def report_index() -> Path:
     """The page that lists all runs."""
     return home() / "report" / "index.html"
+
+
+def relative_url(target: Path, page: Path) -> str:
+    """The address of a file in a link on a page."""
+    return quote(Path(os.path.relpath(target, page.parent)).as_posix())
 
 
 @contextlib.contextmanager
@@ -150,6 +156,11 @@ class Run:
         return self.path(f"{name}.ipynb")
 
     # --- parameters and data facts
+    @property
+    def has_params(self) -> bool:
+        """Whether a training began here; a comparison's folder has none."""
+        return self.path("params.json").is_file()
+
     def save_params(self, params: RunParameters, resolved: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write params.json.
 
@@ -181,8 +192,12 @@ class Run:
         self._write_json("provenance.json", values)
 
     def load_provenance(self) -> dict[str, Any]:
-        """All of provenance.json; nothing where an earlier version wrote none."""
-        return self._read_json("provenance.json") if self.path("provenance.json").is_file() else {}
+        """All of provenance.json; nothing where an earlier version wrote none, or it is damaged: no run fails for it."""
+        try:
+            values = json.loads(self.path("provenance.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
 
     # --- training
     @property
@@ -278,6 +293,7 @@ class Run:
         """Remove what a training and an evaluation left, before another one starts in the same folder."""
         names = ("params.json", "history.csv", "train.log", "model.safetensors", "checkpoint.pt", "best.safetensors")
         names += ("predictions/val.npz", "predictions/test.npz", "per_image.csv", "curves.csv", "metrics.json", "provenance.json")
+        names += ("train.ipynb", "evaluate.ipynb", "visualize.ipynb", "report.ipynb")  # their executed copies
         for name in names:
             self.path(name).unlink(missing_ok=True)
         shutil.rmtree(self.path("examples"), ignore_errors=True)
@@ -316,7 +332,7 @@ def find_run(run_name: str | None) -> Run:
         return run
     found = sorted((home() / "runs").rglob("model.safetensors"), key=lambda path: path.stat().st_mtime)
     names = [path.parent.relative_to(home() / "runs").as_posix() for path in found if (path.parent / "params.json").is_file()]
-    names = [name for name in names if RUN_NAME.fullmatch(name)]
+    names = [name for name in names if is_run_name(name)]
     if not names:
         raise MissingRun("there is no finished training yet; train comes first: papermill train.ipynb out.ipynb")
     return Run(names[-1])

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -110,19 +111,15 @@ def growth(images: int = IMAGES) -> pd.DataFrame:
 
 def report(images: int = 1124) -> pd.DataFrame:
     """Render the report of a run whose photos and predictions are generated: seconds of each step, and the size of each page."""
-    from crack_utils.reporting import pages, runner
+    from crack_utils.reporting import runner
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ["CRACK_HOME"] = folder
+        os.environ["CRACK_HOME"] = folder  # this process ends with the benchmark
         print(f"Generating {images} test images of 640 x 360 and their predictions ...", flush=True)
         run = _generated_run(Path(folder) / "data", images)
-        started = time.perf_counter()
-        runner.execute_all(run.load_params(), run)
-        executed = time.perf_counter()
-        pages.render(run)
-        rendered = time.perf_counter()
-        rows = [("execute the five notebooks (s)", executed - started), ("render the pages and save the figures (s)", rendered - executed)]
-        found = sorted(artifacts.report_dir(run.name).glob("*.html"))
+        (whole, whole_s), (_, pages_s) = (_timed(runner.execute_and_render, run.load_params(), run, again) for again in (False, True))
+        rows = [("execute the five notebooks and render their pages (s)", whole_s), ("render the pages alone (s)", pages_s)]
+        found = sorted(whole.parent.glob("*.html"))
         rows += [(f"{path.name} (MB)", path.stat().st_size / 1e6) for path in found]
     return pd.DataFrame(rows, columns=[f"report of {images} test images", ""])
 
@@ -164,7 +161,7 @@ def _smooth(rng: np.random.Generator, sigma: float) -> np.ndarray:
     return (field - field.mean()) / field.std()
 
 
-def _timed(run: Callable[[np.ndarray, np.ndarray], np.ndarray], probs: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, float]:
+def _timed(run: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     started = time.perf_counter()
-    result = run(probs, masks)
+    result = run(*arguments)
     return result, time.perf_counter() - started

@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from scipy import stats
 
 from crack_utils import artifacts
 from crack_utils.artifacts import Run
-from crack_utils.config import PARAMETER_DEFAULTS, RUN_NAME, UNIDENTIFYING
+from crack_utils.config import PARAMETER_DEFAULTS, UNIDENTIFYING, is_run_name
 from crack_utils.errors import MissingRun, UserError
 from crack_utils.reporting import record
 from crack_utils.reporting.tables import Link, plain
@@ -33,7 +32,7 @@ def find_runs(patterns: Collection[str]) -> list[Run]:
     """
     root = artifacts.home() / "runs"
     names = sorted(path.parent.relative_to(root).as_posix() for path in root.rglob("metrics.json"))
-    names = [name for name in names if RUN_NAME.fullmatch(name)]
+    names = [name for name in names if is_run_name(name)]
     found: dict[str, Run] = {}
     for pattern in patterns:
         matching = [name for name in names if fnmatch(name, pattern) or name.startswith(pattern.rstrip("/") + "/")]
@@ -181,7 +180,7 @@ def runs_table(frame: pd.DataFrame, page: str) -> pd.DataFrame:
 def _link(name: str, page: str) -> Link | str:
     target = artifacts.report_dir(name) / "index.html"
     text = name.removeprefix(f"{page}/")
-    return Link(text, quote(os.path.relpath(target, artifacts.report_dir(page)))) if target.is_file() else text
+    return Link(text, artifacts.relative_url(target, artifacts.report_dir(page) / "index.html")) if target.is_file() else text
 
 
 def common_table(runs: Sequence[Run]) -> pd.DataFrame:

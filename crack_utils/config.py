@@ -21,6 +21,7 @@ ARCHITECTURES = Literal["segdecnet", "segdecnet++", "segdecnet-jim", "unet", "se
 AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
 HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
 SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d+|1|1\.0+)")
+TAKEN = {"examples", "figures", "predictions"}  # folders inside a run's
 RUN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*")
 
 
@@ -255,13 +256,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def is_run_name(name: str) -> bool:
+    """Whether ``name`` can name a folder under ``runs/`` and ``report/``, beside those a run has of its own."""
+    is_taken = not TAKEN.isdisjoint(name.split("/")[1:])
+    return bool(RUN_NAME.fullmatch(name)) and ".." not in name and not name.endswith((".yaml", ".yml")) and not is_taken
+
+
 def check_run_name(name: str) -> str:
-    """``name`` itself, if it can name a folder under ``runs/``.
+    """``name`` itself, if it can name a run.
 
     Raises:
         ParameterError: it cannot.
     """
-    if not RUN_NAME.fullmatch(name) or ".." in name or name.endswith((".yaml", ".yml")):
+    if not is_run_name(name):
         raise ParameterError(f"run_name {name!r}: use letters, digits, '.', '_', '+', '-', with '/' for folders, such as trials/first")
     return name
 

@@ -328,12 +328,13 @@ class RunData:
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these images and masks from any others, wherever their folder lies: files, bytes, sha256 of names and contents."""
-        pairs = [pair for split in SPLITS for pair in self._pairs[split]]
-        paths = {path for pair in pairs for path in (pair.image_path, pair.mask_path) if path}  # crops of one photo share its file
+        """What tells these data from any others, wherever their folder lies: files, bytes, sha256 of splits, names and contents."""
+        paths = {  # crops of one photo share its file
+            (split, path) for split in SPLITS for pair in self._pairs[split] for path in (pair.image_path, pair.mask_path) if path
+        }
         with ThreadPoolExecutor() as pool:
-            lines = sorted(pool.map(lambda path: f"{path.name} {_sha256(path)}\n", paths))
-        total = sum(path.stat().st_size for path in paths)
+            lines = sorted(pool.map(lambda entry: f"{entry[0]} {entry[1].name} {_sha256(entry[1])}\n", paths))
+        total = sum(path.stat().st_size for _, path in paths)
         return {"files": len(paths), "bytes": total, "sha256": hashlib.sha256(os.fsencode("".join(lines))).hexdigest()}
 
     @property

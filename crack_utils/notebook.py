@@ -183,9 +183,14 @@ def show_photos(crops: Sequence[Crop], key: str, look: str, caption: str) -> Non
     show_pictures(pictures.gallery(photos, "Image with its cracks outlined"), key, look, caption)
 
 
-def show_examples(run: Run, kind: str, limit: int, look: str, caption: str) -> None:
-    """Show a run's test images of one kind (worst, median, best, crack-free), or say that there is none."""
+def show_examples(run: Run, kind: str, limit: int, look: str, caption: str) -> int:
+    """Show a run's test images of one kind (worst, median, best, crack-free), or say that there is none.
+
+    Returns:
+        How many are shown: ``limit`` at most, fewer where there are no more, or a page could not hold them.
+    """
     examples = load_examples(run, kind, limit)
+    count = 0
     if examples:
         threshold = run.load_metrics()["segmentation_2px"]["threshold"]
         shades = f"Probability: black below 0.1, white from 0.995; above {threshold:.3f} it counts as crack."
@@ -198,6 +203,7 @@ def show_examples(run: Run, kind: str, limit: int, look: str, caption: str) -> N
         show_pictures(shown + pictures.legend(), kind, look, f"{caption} {shades}{rest}")
     else:
         show("The test set holds none.")
+    return count
 
 
 def show_explorer(run: Run, look: str, caption: str) -> None:

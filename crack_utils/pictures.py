@@ -54,8 +54,10 @@ def mask_uri(mask: np.ndarray) -> str:
 
 def levels_uri(levels: np.ndarray) -> str:
     """An (H, W) map of whole numbers below 256, a byte a pixel, lossless."""
-    grey = Image.fromarray(levels.astype(np.uint8)).convert("RGB")
-    return data_uri(grey, "WEBP", lossless=True, quality=90, method=4)
+    grey = Image.fromarray(levels.astype(np.uint8))
+    if max(levels.shape) > 16383:  # more than WebP can hold
+        return data_uri(grey, "PNG", optimize=True)
+    return data_uri(grey.convert("RGB"), "WEBP", lossless=True, quality=90, method=4)
 
 
 def errors_uri(hit: np.ndarray, miss: np.ndarray, false_alarm: np.ndarray) -> str:

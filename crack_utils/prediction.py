@@ -235,7 +235,11 @@ def predict_file(predictor: Predictor, path: Path, folder: Path, mm_per_px: floa
     for target in targets:
         if target.exists():
             raise UserError(f"{target} is there already; remove it, or have what is found in {path} written to another folder (--output)")
-    prediction = predictor(read_photo(path, predictor.params.input_channels))
+    photo = read_photo(path, predictor.params.input_channels)
+    try:
+        prediction = predictor(photo)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     for target, picture in zip(targets, (overlay(prediction), prediction.mask.astype(np.uint8) * 255), strict=True):
         with written_whole(target) as scratch:
             Image.fromarray(picture).save(scratch, format="PNG")

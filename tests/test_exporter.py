@@ -184,3 +184,19 @@ def test_a_notebook_whose_kernel_died_says_so_though_papermill_calls_it_complete
 def test_results_of_expressions_are_shown():
     result = new_output("execute_result", {"text/html": "<b>bold</b>", "text/plain": "x"}, execution_count=1)
     assert "<b>bold</b>" in to_html(notebook_of(code_cell("x", result)))
+
+
+def test_what_others_notebooks_hold_is_shown_and_its_names_are_kept():
+    page = to_html(
+        notebook_of(
+            new_markdown_cell('<h2 id="keep" class="x">Mine</h2>\n\n[there](#keep)'),
+            code_cell("1", new_output("display_data", {"text/latex": "$x_1$", "image/png": DOT, "text/plain": "x"})),
+            code_cell("2", html_output('<figure id="own"><figcaption>Other.</figcaption></figure>')),
+            code_cell("3", new_output("error", ename="Meant", evalue="", traceback=[]), tags=["raises-exception"]),
+        )
+    )
+    assert '<a href="#keep">Mine</a>' in page
+    assert page.count('id="keep"') == 1
+    assert "<msub>" in page
+    assert '<figure id="own">' in page
+    assert "Not finished" not in page

@@ -18,15 +18,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from crack_utils import metrics
+from crack_utils import artifacts, metrics
 from crack_utils.artifacts import Run, load_predictions
+from crack_utils.config import parse_parameters
+from crack_utils.errors import UserError
 from crack_utils.reporting import pages, tables
 
 NAMES = ("index", "explore", "train", "evaluate", "visualize")
 EVERY_PAGE = [f"sample/{name}" for name in NAMES] + ["index", "compare/index"]
 DESKTOP, PHONE = 1280, 390
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -61,6 +61,7 @@ def texts(browser, selector):
 # --- every page ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("page", EVERY_PAGE)
 def test_pages_open_offline_whole_and_without_a_complaint(sample_run, reader, page, width):
@@ -93,6 +94,7 @@ def test_pages_open_offline_whole_and_without_a_complaint(sample_run, reader, pa
     assert all(browser.execute_script("return !!document.getElementById(arguments[0])", link[1:]) for link in links if link[0] == "#")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("page", EVERY_PAGE)
 def test_axe_finds_no_violation(reader, page, theme):
@@ -110,6 +112,7 @@ def test_axe_finds_no_violation(reader, page, theme):
         assert [(each["id"], [node["html"][:200] for node in each["nodes"]][:3]) for each in found["violations"]] == []
 
 
+@pytest.mark.slow
 def test_no_image_is_embedded_twice(sample_run):
     _, folder, _ = sample_run
     for path in folder.glob("*.html"):
@@ -117,6 +120,7 @@ def test_no_image_is_embedded_twice(sample_run):
         assert len(embedded) == len(set(embedded))
 
 
+@pytest.mark.slow
 def test_photos_are_webp_and_plots_are_drawings(sample_run):
     _, folder, _ = sample_run
     page = (folder / "visualize.html").read_text(encoding="utf-8")
@@ -126,6 +130,7 @@ def test_photos_are_webp_and_plots_are_drawings(sample_run):
     assert "image/png;base64" not in (folder / "evaluate.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [f"sample/{name}" for name in NAMES])
 def test_before_each_figure_stands_what_to_look_for(reader, page):
     browser = reader(page)
@@ -136,6 +141,7 @@ def test_before_each_figure_stands_what_to_look_for(reader, page):
     assert all(look and look.rstrip()[-1] in ".?" for look in looks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [f"sample/{name}" for name in NAMES])
 def test_every_page_says_where_it_comes_from_and_how_to_repeat_it(sample_run, reader, page):
     run, _, _ = sample_run
@@ -149,6 +155,7 @@ def test_every_page_says_where_it_comes_from_and_how_to_repeat_it(sample_run, re
     assert "not recorded" not in rows.values()
 
 
+@pytest.mark.slow
 def test_pages_lead_to_one_another(reader):
     browser = reader("sample/index")
     seen = [browser.title]
@@ -162,6 +169,7 @@ def test_pages_lead_to_one_another(reader):
     assert browser.title == "Runs"
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_was_trained_how_good_it_is_and_how_it_lies_to_the_record(sample_run, reader):
     run, _, _ = sample_run
     summary = next(text for text in texts(reader("sample/index"), ".said p") if text.startswith("Run sample"))
@@ -171,6 +179,7 @@ def test_the_summary_says_what_was_trained_how_good_it_is_and_how_it_lies_to_the
     assert "cannot be set against these" in summary
 
 
+@pytest.mark.slow
 def test_the_pages_show_the_runs_own_figures(sample_run, reader):
     run, _, _ = sample_run
     shown = reader("sample/index").execute_script(
@@ -196,6 +205,7 @@ def test_the_pages_show_the_runs_own_figures(sample_run, reader):
     assert len(shown["tbl-parameters"]) == 18
 
 
+@pytest.mark.slow
 def test_on_a_phone_the_list_of_runs_still_sorts_and_narrows(reader):
     browser = reader("index", PHONE)
     button = browser.find_element(By.XPATH, "//table[@id='tbl-runs' or ancestor::figure[@id='tbl-runs']]//th/button[.='F1']")
@@ -209,6 +219,7 @@ def test_on_a_phone_the_list_of_runs_still_sorts_and_narrows(reader):
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_code_shows_when_asked_for(reader):
     browser = reader("sample/evaluate")
     heights = "return [...document.querySelectorAll('.code')].map(c => c.offsetHeight)"
@@ -217,6 +228,7 @@ def test_code_shows_when_asked_for(reader):
     assert all(browser.execute_script(heights))
 
 
+@pytest.mark.slow
 def test_the_contents_mark_the_section_that_is_read(reader):
     browser = reader("sample/evaluate")
     link = browser.find_element(By.CSS_SELECTOR, '.contents a[href="#length-and-width"]')
@@ -225,6 +237,7 @@ def test_the_contents_mark_the_section_that_is_read(reader):
     assert len(browser.find_elements(By.CSS_SELECTOR, ".contents [aria-current]")) == 1
 
 
+@pytest.mark.slow
 def test_the_first_tab_skips_to_the_content(reader):
     browser = reader("sample/index")
     ActionChains(browser).send_keys(Keys.TAB).perform()
@@ -236,6 +249,7 @@ def test_the_first_tab_skips_to_the_content(reader):
     assert browser.switch_to.active_element.get_attribute("id") == "content"
 
 
+@pytest.mark.slow
 def test_the_theme_is_automatic_until_chosen_and_then_kept(reader):
     def colors():
         return browser.execute_script(
@@ -259,6 +273,7 @@ def test_the_theme_is_automatic_until_chosen_and_then_kept(reader):
     assert browser.find_element(By.ID, "theme").text == "Theme: auto"
 
 
+@pytest.mark.slow
 def test_tables_are_copied_as_csv_and_latex(sample_run, reader):
     run, _, _ = sample_run
     browser = reader("sample/index")
@@ -283,6 +298,7 @@ def test_tables_are_copied_as_csv_and_latex(sample_run, reader):
     assert "95 \\% interval" in copied("tbl-headline", "LaTeX")
 
 
+@pytest.mark.slow
 def test_copying_works_where_the_clipboard_needs_the_old_way(reader):
     browser = reader("sample/index")
     browser.execute_script(
@@ -296,6 +312,7 @@ def test_copying_works_where_the_clipboard_needs_the_old_way(reader):
     assert browser.switch_to.active_element == button
 
 
+@pytest.mark.slow
 def test_the_table_of_images_sorts_by_any_column_with_what_has_no_value_last(sample_run, reader):
     run, _, _ = sample_run
     frame = run.load_per_image()
@@ -319,6 +336,7 @@ def test_the_table_of_images_sorts_by_any_column_with_what_has_no_value_last(sam
     assert browser.find_elements(By.CSS_SELECTOR, "#tbl-images th")[column].get_attribute("aria-sort") == "descending"
 
 
+@pytest.mark.slow
 def test_curves_are_read_off_with_the_pointer_and_with_keys(sample_run, reader):
     run, _, _ = sample_run
     history = run.load_history()
@@ -339,6 +357,7 @@ def test_curves_are_read_off_with_the_pointer_and_with_keys(sample_run, reader):
     assert not reading.is_displayed()
 
 
+@pytest.mark.slow
 def test_figures_enlarge_in_a_dialog_that_escape_closes(reader):
     browser = reader("sample/index")
     for figure in ("fig-scores", "fig-worst"):
@@ -353,6 +372,7 @@ def test_figures_enlarge_in_a_dialog_that_escape_closes(reader):
         assert browser.switch_to.active_element == button
 
 
+@pytest.mark.slow
 def test_plots_are_saved_with_their_own_colours(reader):
     browser = reader("sample/index", theme="dark")
     browser.execute_script(
@@ -376,6 +396,7 @@ def test_plots_are_saved_with_their_own_colours(reader):
     assert len(picture.getcolors(2**24)) > 10
 
 
+@pytest.mark.slow
 def test_figures_lie_in_a_folder_as_svg_and_png(sample_run):
     _, folder, _ = sample_run
     saved = {path.name for path in (folder / "figures").iterdir()}
@@ -394,6 +415,7 @@ def test_figures_lie_in_a_folder_as_svg_and_png(sample_run):
         assert min(Image.open(path).size) > 90
 
 
+@pytest.mark.slow
 def test_a_saved_row_of_pictures_shows_photo_truth_probability_and_errors(sample_run):
     run, folder, _ = sample_run
     picture = np.asarray(Image.open(folder / "figures" / "report-worst.png"))
@@ -441,6 +463,7 @@ def set_threshold(browser, number):
     )
 
 
+@pytest.mark.slow
 def test_the_explorer_holds_the_worst_the_middle_and_the_best(sample_run, reader):
     run, _, _ = sample_run
     browser = reader("sample/visualize")
@@ -455,6 +478,7 @@ def test_the_explorer_holds_the_worst_the_middle_and_the_best(sample_run, reader
     assert groups["best"] == cracked[::-1][:6]
 
 
+@pytest.mark.slow
 def test_the_explorers_figures_are_those_of_per_image_csv_at_the_chosen_threshold(sample_run, reader):
     run, _, _ = sample_run
     frame = run.load_per_image().set_index("stem")
@@ -468,6 +492,7 @@ def test_the_explorers_figures_are_those_of_per_image_csv_at_the_chosen_threshol
                 assert shown[name.title() if name != "f1" else "F1"] == pytest.approx(row[name], abs=5.1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 77, 178, 179])
 def test_at_any_threshold_the_explorer_counts_as_the_package_does(sample_run, reader, number):
     run, _, _ = sample_run
@@ -487,6 +512,7 @@ def test_at_any_threshold_the_explorer_counts_as_the_package_does(sample_run, re
         assert colors_of_canvas(browser) == {color: count for color, count in painted if count}
 
 
+@pytest.mark.slow
 def test_the_threshold_moves_with_the_keyboard_and_goes_back_to_the_chosen_one(sample_run, reader):
     run, _, _ = sample_run
     chosen = run.load_metrics()["segmentation_2px"]["threshold"]
@@ -502,6 +528,7 @@ def test_the_threshold_moves_with_the_keyboard_and_goes_back_to_the_chosen_one(s
     assert scores(browser) == before
 
 
+@pytest.mark.slow
 def test_images_without_a_crack_show_false_alarms_alone(sample_run, reader):
     run, _, _ = sample_run
     row = run.load_per_image().query("~has_crack").sort_values("decision_prob", ascending=False, kind="stable").iloc[0]
@@ -511,6 +538,7 @@ def test_images_without_a_crack_show_false_alarms_alone(sample_run, reader):
     assert scores(browser)["False alarms"] == row["predicted_px"]
 
 
+@pytest.mark.slow
 def test_swiping_uncovers_the_photo(reader):
     browser = reader("sample/visualize")
     canvas = browser.find_element(By.CSS_SELECTOR, ".stage canvas")
@@ -526,6 +554,7 @@ def test_swiping_uncovers_the_photo(reader):
     assert photo.get_property("naturalWidth") == canvas.get_property("width")
 
 
+@pytest.mark.slow
 def test_other_views_show_masks_and_probability(sample_run, reader):
     run, _, _ = sample_run
     stem = run.load_per_image()["stem"][0]
@@ -542,6 +571,7 @@ def test_other_views_show_masks_and_probability(sample_run, reader):
         assert sum(number for color, number in colors_of_canvas(browser).items() if min(color) >= 253) == count
 
 
+@pytest.mark.slow
 def test_a_name_in_the_table_and_a_button_beside_a_picture_open_it_in_the_explorer(sample_run, reader):
     run, _, _ = sample_run
     stem = run.load_per_image()["stem"][3]
@@ -557,6 +587,7 @@ def test_a_name_in_the_table_and_a_button_beside_a_picture_open_it_in_the_explor
     wait(browser, lambda: other in canvas.get_attribute("aria-label"))
 
 
+@pytest.mark.slow
 def test_without_scripts_all_is_there_and_the_explorer_is_a_still_picture(reader, browser):
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     for page in EVERY_PAGE:
@@ -577,6 +608,7 @@ def test_without_scripts_all_is_there_and_the_explorer_is_a_still_picture(reader
 # --- the list of runs, and print -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sample_run, reader, monkeypatch):
     run, _, _ = sample_run
     monkeypatch.setattr(pages.Run, "is_evaluated", property(lambda _: False))
@@ -586,6 +618,7 @@ def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sam
     browser = reader("index")
     rows = browser.execute_script("return [...document.querySelectorAll('#tbl-runs tbody tr')].map(r => r.innerText)")
     assert len(rows) == 2
+    assert [head.split()[0] for head in texts(browser, "#tbl-runs th")] == [title.split()[0] for title in pages.ROW_TITLES]
     assert f"{run.load_metrics()['segmentation_2px']['f1']:.3f}" in next(row for row in rows if "finished" in row)
     assert any("trial/second" in row and "stopped" in row for row in rows)
     assert browser.find_elements(By.CSS_SELECTOR, "td svg polyline")
@@ -598,6 +631,7 @@ def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sam
     assert browser.title == "Runs"
 
 
+@pytest.mark.slow
 def test_the_write_up_prints_to_pdf_and_says_so_where_no_browser_is(sample_run):
     _, folder, _ = sample_run
     done = run_command(folder.parents[1], "render", "sample", "--pdf", timeout=600)
@@ -610,9 +644,63 @@ def test_the_write_up_prints_to_pdf_and_says_so_where_no_browser_is(sample_run):
     assert "no PDF: none of chromium, " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_page_made_by_nbconvert_alone_is_the_same_but_for_the_run(sample_run):
     run, folder, _ = sample_run
     page = pages.to_html(nbformat.read(run.notebook("evaluate"), as_version=4))
     whole = (folder / "evaluate.html").read_text(encoding="utf-8")
     figures = [re.findall(r'<figure id="([^"]+)"', text) for text in (page, whole)]
     assert figures[0] == figures[1] != []
+
+
+# --- the list of runs, without a browser
+
+
+def listed(home):
+    page = (home / "report" / "index.html").read_text(encoding="utf-8")
+    return page, re.findall(r'data-label="Run"><a href="([^"]+)"', page)
+
+
+def test_one_damaged_or_foreign_folder_keeps_no_run_from_the_list(home):
+    sound = {"dataset": "sample", "data": {"test_title": "the drawn sample", "drawn": True}, "given": {}}
+    runs = {
+        "headers-only": {"params.json": json.dumps(sound), "history.csv": "epoch,loss,loss_segmentation\n"},
+        "no-losses": {"params.json": json.dumps(sound), "history.csv": "epoch\n1\n"},
+        "no-metrics": {"params.json": json.dumps(sound), "history.csv": "epoch,loss_segmentation\n1,0.5\n", "metrics.json": "[]"},
+        "no-facts": {"params.json": json.dumps({**sound, "data": {}})},
+        "a-number": {"params.json": "7"},
+        "half": {"params.json": "{"},
+        "odd/provenance": {"params.json": json.dumps(sound), "provenance.json": "[]"},
+    }
+    for name, files_of_run in runs.items():
+        for file, text in files_of_run.items():
+            artifacts.write_bytes(home / "runs" / name / file, text.encode())
+    for name in (*runs, "foreign", "old..bak", "sample.yaml", "no-facts/figures"):
+        artifacts.write_bytes(home / "report" / name / "index.html", b"")
+    pages.write_index()
+    page, links = listed(home)
+    assert sorted(links) == sorted(f"{name}/index.html" for name in runs)
+    assert "drawn by a program" in page
+    heads = re.findall(r'<th scope="col">([^<]+)', page)
+    assert tuple(heads) == pages.ROW_TITLES
+    assert page.count("<polyline") == 1  # of the one history that has losses
+
+
+def test_an_unfinished_run_says_how_far_it_came_or_nothing(home):
+    run = Run("early")
+    run.save_params(parse_parameters({"epochs": 3}), {}, {})
+    run.save_history([])
+    assert [cell.source for cell in pages.unfinished(run, "why").cells] == ["# Run early did not finish"]
+    run.save_history([{"epoch": 1, "loss": 0.5, "time_s": 60.0}])
+    assert "1 of 3 epochs are done, 1.0 minutes of training." in pages.unfinished(run, "why").cells[1].source
+
+
+@pytest.mark.parametrize(("script", "message"), [("exit 3", "failed"), ("exit 0", "failed")])
+def test_a_browser_that_prints_nothing_is_told_and_an_old_pdf_is_not_taken_for_a_new_one(tmp_path, monkeypatch, script, message):
+    (tmp_path / "chromium").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "chromium").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    (tmp_path / "index.pdf").write_text("old")
+    with pytest.raises(UserError, match=message):
+        pages.print_pdf(tmp_path / "index.html")
+    assert not (tmp_path / "index.pdf").exists()

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import nbformat
 import numpy as np
 import pytest
-from conftest import run_command
+from conftest import run_command, small_params
 from PIL import Image
 from scipy import ndimage
 from test_metrics import naive_counts
@@ -15,10 +15,12 @@ from crack_utils import metrics
 from crack_utils.artifacts import Run, load_predictions
 from crack_utils.config import parse_parameters
 from crack_utils.errors import NotebookFailed
+from crack_utils.evaluation import evaluate_run
 from crack_utils.layouts import find_pairs
 from crack_utils.reporting import pages, runner
 from crack_utils.reporting.exporter import completed
 from crack_utils.sample import ensure_sample
+from crack_utils.training import train_run
 
 # --- the runner
 
@@ -77,6 +79,55 @@ def test_what_does_not_come_to_its_end_becomes_a_page_that_says_so_with_what_was
     assert "line of" in train
     assert "Not finished" not in (folder / "explore.html").read_text(encoding="utf-8")
     assert "ends" in (home / "report" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_rendered_again_without_its_data_but_for_the_page_of_the_data(home, small_data, monkeypatch, capsys):
+    run = train_run(small_params(small_data, epochs=1), "moved")
+    evaluate_run(run)
+    small_data.rename(small_data.with_name("elsewhere"))
+    with pytest.raises(NotebookFailed, match=r"explore\.ipynb stopped\. DataError: data_root"):
+        runner.execute_and_render(run.load_params(), run, only_missing=True)
+    folder = home / "report" / "moved"
+    assert {path.name for path in folder.glob("*.html")} == {"index.html", "explore.html", "train.html", "evaluate.html", "visualize.html"}
+    assert "Not finished" not in (folder / "index.html").read_text(encoding="utf-8")
+    assert "Not finished.</strong> explore.ipynb stopped" in (folder / "explore.html").read_text(encoding="utf-8")
+    small_data.with_name("elsewhere").rename(small_data)
+    capsys.readouterr()
+    runner.execute_and_render(run.load_params(), run, only_missing=True)
+    assert [line for line in capsys.readouterr().out.splitlines() if line[0] == "["] == ["[1/5] explore"]
+    assert "Not finished" not in (folder / "explore.html").read_text(encoding="utf-8")
+
+    whole = run.notebook("explore").read_bytes()
+    small_data.rename(small_data.with_name("elsewhere"))
+    with pytest.raises(NotebookFailed):
+        runner.execute("explore", run, run.load_params().given())
+    assert run.notebook("explore").read_bytes() == whole  # a whole copy is not lost to a failure
+
+
+def test_a_copy_is_kept_only_of_the_notebook_as_it_is_now(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "REPOSITORY", tmp_path)
+    run = Run("kept")
+    run.path("metrics.json").parent.mkdir(parents=True)
+    run.path("metrics.json").write_text("{}")
+    notebook_file(tmp_path, "report", "1")
+
+    def copy(**metadata):
+        notebook = nbformat.read(tmp_path / "notebooks" / "report.ipynb", as_version=4)
+        for cell in notebook.cells:
+            cell.metadata["execution"] = {"shell.execute_reply": "then"}
+        notebook.metadata |= {"papermill": {"end_time": "then"}, **metadata}
+        nbformat.write(notebook, run.notebook("report"))
+        return runner._is_kept("report", run, {})
+
+    assert copy()
+    assert not copy(crack_report={"failure": "It was stopped."})
+    assert copy()
+    notebook_file(tmp_path, "report", "2")
+    assert not runner._is_kept("report", run, {})
+    assert copy()
+    run.notebook("report").write_text("{ half a")
+    assert not runner._is_kept("report", run, {})
 
 
 @pytest.mark.slow

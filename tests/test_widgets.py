@@ -30,10 +30,17 @@ PATIENCE_S = 240  # for whatever takes seconds, on a busy machine
 
 
 class Lab:
-    """JupyterLab in a browser, to be used as a person uses it."""
+    """JupyterLab in a browser, to be used as a person uses it; ``folder`` holds its notebooks and, in ``home``, its runs."""
 
     def __init__(self, browser, address, folder):
-        self.browser, self.address, self.folder = browser, address, folder
+        self.browser, self.address, self.folder, self.home = browser, address, folder, folder / "home"
+        self.parameters = {
+            "dataset": "crack500",
+            "data_root": str(write_dataset(folder / "crack500", train=4, val=2, test=8, negatives=2)),
+            "evaluate_negatives": True,
+            "epochs": 5,
+            "device": "cpu",
+        }
 
     def script(self, text, *arguments):
         return self.browser.execute_script(text, *arguments)
@@ -49,8 +56,8 @@ class Lab:
     # --- notebooks
     def open(self, name, **parameters):
         """A fresh kernel under a notebook with these parameters."""
-        for session in self._ask("api/sessions"):
-            self._ask(f"api/sessions/{session['id']}", method="DELETE")
+        for session in ask(f"{self.address}/api/sessions"):
+            ask(f"{self.address}/api/sessions/{session['id']}", method="DELETE")
         notebook = nbformat.read(REPOSITORY / "notebooks" / name, as_version=4)
         cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
         for parameter, value in parameters.items():
@@ -63,10 +70,6 @@ class Lab:
             lambda: self.script("return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status == 'idle'"), "a kernel"
         )
 
-    def _ask(self, path, method="GET"):
-        with urllib.request.urlopen(urllib.request.Request(f"{self.address}/{path}", method=method), timeout=60) as answer:
-            return json.loads(answer.read() or "null")
-
     def run_all(self):
         """Run > Run All Cells."""
         next(item for item in self.browser.find_elements("css selector", ".lm-MenuBar-itemLabel") if item.text == "Run").click()
@@ -74,8 +77,10 @@ class Lab:
         self.wait(lambda: self.browser.find_elements("css selector", entry), "the menu")[0].click()
 
     def finish(self):
-        """Wait until no cell runs or waits any more."""
-        self.wait(lambda: not any("*" in prompt for prompt in self.all("textContent", ".jp-InputPrompt")), "the end")
+        """Wait until every cell has run, none with an error."""
+        prompt = re.compile(r"(\[\d+\]:)?")  # none: words
+        self.wait(lambda: self.errors() or all(map(prompt.fullmatch, self.all("textContent", ".jp-InputPrompt"))), "the end")
+        assert self.errors() == []
 
     # --- what it shows
     def all(self, attribute, selector):
@@ -151,67 +156,66 @@ class Lab:
         self.browser.execute_cdp_cmd("DOM.setFileInputFiles", {"files": [str(path)], "backendNodeId": node})
 
 
+def ask(address, method="GET"):
+    """What a server on this machine answers."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(urllib.request.Request(address, method=method), timeout=60) as answer:
+        return json.loads(answer.read() or "null")
+
+
 @pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
-    """A server with a home, settings and copies of the notebooks of its own, and a tab of the browser on it."""
+def server(tmp_path_factory):
+    """JupyterLab with a home, settings and a folder of its own: its address and the folder."""
     root = tmp_path_factory.mktemp("lab")
-    folders = {
-        name: root / name.lower()
-        for name in (
-            *("CRACK_HOME", "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR"),
-            *("JUPYTERLAB_WORKSPACES_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
-        )
-    }
-    for folder in (*folders.values(), folders["CRACK_HOME"] / "runs", folders["JUPYTER_CONFIG_DIR"] / "labconfig", root / "notebooks"):
+    jupyter = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR")
+    places = {"CRACK_HOME": root / "home", "IPYTHONDIR": root / "ipython", "XDG_CONFIG_HOME": root / "xdg"}
+    places |= {f"JUPYTER{'' if name.startswith('LAB') else '_'}{name}": root / name.lower() for name in jupyter}
+    for folder in (*places.values(), root / "home" / "runs", root / "config_dir" / "labconfig"):
         folder.mkdir()
-    (folders["JUPYTER_CONFIG_DIR"] / "labconfig" / "page_config.json").write_text(
+    (root / "config_dir" / "labconfig" / "page_config.json").write_text(
         json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}})
     )
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "JUPYTER"))}
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "JUPYTER"))}
     words = ("--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1")
     words += ("--IdentityProvider.token=", "--ServerApp.password=", "--ServerApp.disable_check_xsrf=True")
     with (root / "server.log").open("w") as log:
-        server = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "jupyter", "lab", *words],
-            cwd=root / "notebooks",
-            env=environment | {name: str(folder) for name, folder in folders.items()},
+            cwd=root,
+            env=others | {name: str(folder) for name, folder in places.items()},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    lab = Lab(browser, f"http://localhost:{port}", root / "notebooks")
-    lab.home = folders["CRACK_HOME"]
-    lab.parameters = {
-        "dataset": "crack500",
-        "data_root": str(write_dataset(root / "crack500", train=4, val=2, test=8, negatives=2)),
-        "evaluate_negatives": True,
-        "epochs": 5,
-        "device": "cpu",
-    }
-    own_window = browser.current_window_handle
     try:
-        end = time.monotonic() + PATIENCE_S
+        address, end = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE_S
         while True:
-            assert server.poll() is None and time.monotonic() < end, (root / "server.log").read_text()
+            assert process.poll() is None and time.monotonic() < end, (root / "server.log").read_text()
             try:
-                lab._ask("api/status")
+                ask(f"{address}/api/status")
                 break
             except OSError:
                 time.sleep(0.1)
-        browser.switch_to.new_window("tab")
-        yield lab
+        yield address, root
     finally:
-        if browser.current_window_handle != own_window:
-            browser.close()
-            browser.switch_to.window(own_window)
-        server.terminate()  # it ends its kernels
+        process.terminate()  # it ends its kernels
         try:
-            server.wait(30)
+            process.wait(30)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def lab(browser, server):
+    """JupyterLab in a tab of its own."""
+    before = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    yield Lab(browser, *server)
+    browser.close()
+    browser.switch_to.window(before)
 
 
 @pytest.fixture
@@ -264,7 +268,6 @@ def test_training_is_watched_stopped_by_its_button_or_an_interrupt_and_goes_on(l
     lab.button("Stop").click()  # while the kernel is busy with the next cell
     lab.wait(lambda: "Stopped in epoch" in log.read_text(), "the end of the batch")
     lab.finish()
-    assert lab.errors() == []
     assert "Stopped; all is kept." in lab.text()
     assert "the same run goes on from here." in lab.text()
     assert run.path("checkpoint.pt").is_file()
@@ -275,13 +278,11 @@ def test_training_is_watched_stopped_by_its_button_or_an_interrupt_and_goes_on(l
     lab.press("notebook:interrupt-kernel")
     lab.wait(lambda: log.read_text().count("Stopped in epoch") == 2, "the end of the batch")
     lab.finish()
-    assert lab.errors() == []
     assert not run.is_trained
 
     lab.run_all()
     lab.wait(lambda: lab.photos("Losses and scores on val by epoch, up to epoch 5"), "the last curves")
     lab.finish()
-    assert lab.errors() == []
     assert "Finished." in lab.text()
     assert run.is_trained
     assert log.read_text().count("Going on with lab after epoch") == 2

@@ -1,14 +1,14 @@
 """From executed notebooks to pages: a run's, a comparison's, the list of all runs, and those of a run that did not finish."""
 
 import base64
+import contextlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import nbformat
 import pandas as pd
@@ -18,7 +18,7 @@ from PIL import Image
 
 from crack_utils import artifacts, pictures, provenance
 from crack_utils.artifacts import Run
-from crack_utils.config import RUN_NAME
+from crack_utils.config import TAKEN, is_run_name
 from crack_utils.errors import UserError
 from crack_utils.evaluation import load_examples
 from crack_utils.reporting import tables, words
@@ -49,20 +49,21 @@ def render(run: Run, shown: Sequence[str] = PAGE_ORDER, failure: str | None = No
     Returns:
         The write-up, ``report/NAME/index.html``; a page for each other notebook lies beside it, ``figures/`` holds the figures.
     """
-    folder = artifacts.report_dir(run.name)
+    folder, about = artifacts.report_dir(run.name), provenance.rows(run)
     shutil.rmtree(folder / "figures", ignore_errors=True)
+    (folder / "index.pdf").unlink(missing_ok=True)
     for name in PAGE_ORDER:
-        title = f"{NOTEBOOKS[name]} · {run.name}"
+        page = folder / page_name(name)
         if name in shown:
             notebook = nbformat.read(run.notebook(name), as_version=4)
-            title = f"Results of training on {run.load_facts()['title']}" if name == "report" and not failure else title
+            title = f"Results of training on {run.load_facts()['title']}" if name == "report" else f"{NOTEBOOKS[name]} · {run.name}"
         elif name == "report":
             notebook, title = unfinished(run, failure or "The write-up was not made."), f"Unfinished · {run.name}"
         else:
-            (folder / page_name(name)).unlink(missing_ok=True)  # of another training
+            page.unlink(missing_ok=True)  # of another training
             continue
-        write_page(notebook, title, folder / page_name(name), provenance.rows(run), _navigation(name, shown))
-        save_figures(notebook, folder / "figures", "report" if name == "report" else name)
+        write_page(notebook, title, page, about, _navigation(name, shown))
+        save_figures(notebook, folder / "figures", name)
     if run.is_evaluated:
         _save_thumbnail(run, folder / THUMBNAIL)
     write_index()
@@ -71,9 +72,10 @@ def render(run: Run, shown: Sequence[str] = PAGE_ORDER, failure: str | None = No
 
 def unfinished(run: Run, failure: str) -> NotebookNode:
     """What takes the place of the write-up of a run that did not finish: why, and what there is."""
-    cells = [new_markdown_cell(f"# Run {run.name} did not finish")]
-    if run.path("history.csv").is_file():
-        history = run.load_history()
+    heading = f"# Run {run.name} " + ("has no write-up" if run.is_evaluated else "did not finish")
+    cells = [new_markdown_cell(heading)]
+    history = run.load_history() if run.path("history.csv").is_file() else pd.DataFrame()
+    if len(history):
         cells.append(new_markdown_cell(f"## Training\n\n{words.progress(run.load_params(), history)}"))
         cells.append(_html_cell(tables.to_figure(history, "history", "Every epoch.", sortable=True)))
     if run.path("train.log").is_file():
@@ -100,9 +102,7 @@ def write_page(
     notebook.metadata["title"] = title
     about = notebook.metadata.setdefault("crack_report", NotebookNode())
     home = artifacts.report_index()
-    about.update(
-        pages=list(pages), provenance=provenance_rows, home=quote(os.path.relpath(home, target.parent)) if target != home else None
-    )
+    about.update(pages=list(pages), provenance=provenance_rows, home=artifacts.relative_url(home, target) if target != home else None)
     artifacts.write_bytes(target, to_html(notebook).encode())
 
 
@@ -148,53 +148,70 @@ def write_comparison(runs: Sequence[str], name: str) -> Path:
 def write_index() -> Path:
     """Render ``report/index.html``: every run and comparison that has pages."""
     target = artifacts.report_index()
-    found = sorted(path.parent.relative_to(target.parent).as_posix() for path in target.parent.rglob("*/index.html"))
-    runs = [Run(name) for name in found if RUN_NAME.fullmatch(name)]
-    rows = [_row(run) for run in runs if run.path("params.json").is_file() or not run.notebook("compare").is_file()]
-    cells = [
-        new_markdown_cell(
-            "# Runs\n\nEvery run that has a report, the newest first. F1, precision and recall are means within 2 pixels "
-            "over the cracked test images; compare only runs on the same data. The small curve is the segmentation loss in training."
-        )
-    ]
-    rows.sort(key=lambda row: row["Trained"], reverse=True)
-    if any(row.pop("drawn") for row in rows):
+    runs = [Run(name) for name in sorted(_with_pages(target.parent)) if is_run_name(name)]
+    rows = [row for run in runs if run.path("params.json").is_file() and (row := _row(run))]
+    rows += [{"Run": _link(run), "State": "stopped"} for run in runs if run.notebook("explore").is_file() and not run.has_params]
+    text = (
+        "# Runs\n\nEvery run that has a report, the newest first. F1, precision and recall are means within 2 pixels "
+        "over the cracked test images; compare only runs on the same data. The small curve is the segmentation loss in training."
+    )
+    cells = [new_markdown_cell(text)]
+    if any(row.get("drawn") for row in rows):
         cells.append(
             _html_cell('<p class="notice" role="note">Images of the drawn sample are drawn by a program. They are not photos.</p>')
         )
-    cells.append(_html_cell(tables.to_figure(pd.DataFrame(rows, dtype=object), "runs", "All runs.", sortable=True, filtered=True)))
-    comparisons = [run.name for run in runs if run.notebook("compare").is_file() and not run.path("params.json").is_file()]
+    frame = pd.DataFrame(rows, columns=ROW_TITLES, dtype=object).fillna("").sort_values("Trained", ascending=False, kind="stable")
+    cells.append(_html_cell(tables.to_figure(frame, "runs", "All runs.", sortable=True, filtered=True)))
+    comparisons = [run for run in runs if run.notebook("compare").is_file() and not run.has_params]
     if comparisons:
-        links = "\n".join(f"- [{name}]({quote(name)}/index.html)" for name in comparisons)
+        links = "\n".join(f"- [{run.name}]({_link(run).href})" for run in comparisons)
         cells.append(new_markdown_cell(f"## Comparisons\n\n{links}"))
     write_page(new_notebook(cells=cells, metadata={"crack_report": {"broad": True}}), "Runs", target, provenance.here())
     return target
 
 
+def _with_pages(folder: Path) -> Iterator[str]:
+    """Names of the folders that hold an index.html; one that vanishes meanwhile is passed over."""
+    for path, folders, found in os.walk(folder):
+        folders[:] = [name for name in folders if name not in TAKEN]
+        if "index.html" in found and Path(path) != folder:
+            yield Path(path).relative_to(folder).as_posix()
+
+
+def _link(run: Run) -> Link:
+    return Link(run.name, artifacts.relative_url(artifacts.report_dir(run.name) / "index.html", artifacts.report_index()))
+
+
 def _row(run: Run) -> dict[str, Any]:
-    """A line of the list of runs; what a run has not come to, or cannot be read, stays empty."""
-    row = {name: "" for name in ROW_TITLES}
-    row |= {"Run": Link(run.name, f"{quote(run.name)}/index.html"), "State": "stopped", "drawn": False}
-    try:
-        resolved = run.load_resolved()
+    """A line of the list of runs. What a run has not come to stays empty, and so does what cannot be read: one damaged run must not
+    keep the others from being listed."""
+    row: dict[str, Any] = {"Run": _link(run), "State": "stopped"}
+    with contextlib.suppress(UserError, KeyError, TypeError, AttributeError, ValueError):
+        resolved, training = run.load_resolved(), provenance.started(run)
         row |= {"Data": resolved["data"]["test_title"], "Network": words.architecture(resolved), "drawn": resolved["data"]["drawn"]}
-        row["Trained"] = provenance.started(run)
+        row |= {"Trained": training.removesuffix(" UTC")}
         history = run.load_history()
         row |= {"Epochs": f"{len(history)} of {resolved['epochs']}", "Loss": Html(sparkline(history["loss_segmentation"].tolist()))}
-        metrics = run.load_metrics()
-    except UserError:
-        return row
-    scores = {"F1": "f1", "Precision": "precision", "Recall": "recall"}
-    row |= {title: f"{metrics['segmentation_2px'][name]:.3f}" for title, name in scores.items()}
-    thumbnail = artifacts.report_dir(run.name) / THUMBNAIL
-    if thumbnail.is_file():
-        data = base64.b64encode(thumbnail.read_bytes()).decode()
-        row["Example"] = Html(f'<img src="data:image/webp;base64,{data}" alt="Errors on a typical test image of {run.name}" width="112">')
-    return row | {"Decision F1": f"{metrics['decision']['f1']:.3f}", "State": "finished"}
+        if run.is_evaluated:
+            metrics = run.load_metrics()
+            scores = {"F1": "f1", "Precision": "precision", "Recall": "recall"}
+            scored = {title: f"{metrics['segmentation_2px'][name]:.3f}" for title, name in scores.items()}
+            row |= scored | {"Decision F1": f"{metrics['decision']['f1']:.3f}", "Example": _thumbnail(run), "State": "finished"}
+    return row
+
+
+def _thumbnail(run: Run) -> str:
+    path = artifacts.report_dir(run.name) / THUMBNAIL
+    if not path.is_file():
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return Html(f'<img src="data:image/webp;base64,{data}" alt="Errors on a typical test image of {run.name}" width="112">')
 
 
 def sparkline(values: Sequence[float], width: int = 90, height: int = 24) -> str:
-    """A small curve of numbers, as SVG with its words."""
+    """A small curve of numbers, as SVG with its words; nothing of none."""
+    if not values:
+        return ""
     low, span, step = min(values), (max(values) - min(values)) or 1, (width - 4) / max(1, len(values) - 1)
     points = " ".join(f"{2 + i * step:.1f},{height - 2 - (height - 4) * (value - low) / span:.1f}" for i, value in enumerate(values))
     description = f"Segmentation loss from {values[0]:.3g} to {values[-1]:.3g} in {len(values)} epochs"
@@ -217,11 +234,15 @@ def print_pdf(page: Path) -> Path:
     if program is None:
         raise UserError(f"no PDF: none of {', '.join(CHROMIUM)} is installed; install one, or print {page} from a browser")
     target = page.with_suffix(".pdf")
+    target.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as profile:
         options = ["--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", f"--user-data-dir={profile}"]
         options += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # it refuses to sandbox for root
         words = [program, *options, "--no-pdf-header-footer", f"--print-to-pdf={target}", page.resolve().as_uri()]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=180)
-    if not target.is_file():
-        raise UserError(f"no PDF: {program} printed nothing ({done.stderr.strip()[-200:]})")
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=180)
+        except subprocess.TimeoutExpired:
+            raise UserError(f"no PDF: {program} did not end in 180 s; print {page} from a browser") from None
+    if done.returncode or not target.is_file():
+        raise UserError(f"no PDF: {program} failed ({done.stderr.strip()[-200:]}); print {page} from a browser")
     return target

@@ -46,13 +46,14 @@ def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | No
         NotebookFailed: it raised, its kernel died, a cell took too long, or not every cell was really executed. The copy says so too.
     """
     source, copy = REPOSITORY / "notebooks" / f"{name}.ipynb", run.notebook(name)
+    scratch = copy.with_name(f".{copy.name}")
     copy.parent.mkdir(parents=True, exist_ok=True)
     reason = None
     try:
         with local_kernel_manager() as kernel_manager_class:
             papermill.execute_notebook(
                 source,
-                copy,
+                scratch,
                 parameters=_known(name, parameters),
                 progress_bar=False,
                 stdout_file=sys.stdout,
@@ -67,72 +68,84 @@ def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | No
     except CellTimeoutError:
         reason = f"{name}.ipynb did not come to its end: a cell took longer than {timeout_s} s"
     except KeyboardInterrupt:
-        _note_failure(copy, f"{name}.ipynb was stopped from the keyboard")
+        _keep_failed(scratch, name, run, parameters, f"{name}.ipynb was stopped before its end")
         raise
-    if reason is None and not completed(nbformat.read(copy, as_version=4)):
+    if reason is None and not completed(nbformat.read(scratch, as_version=4)):
         reason = f"{name}.ipynb did not run to its end: its kernel died or was stopped"
     if reason:
-        _note_failure(copy, reason)
+        _keep_failed(scratch, name, run, parameters, reason)
         raise NotebookFailed(f"{reason} (executed copy: {copy})")
+    os.replace(scratch, copy)
 
 
-def _note_failure(copy: Path, reason: str) -> None:
-    """Write into an executed copy why it ends early, for the page it becomes."""
-    if copy.is_file():
-        notebook = nbformat.read(copy, as_version=4)
-        notebook.metadata["crack_report"] = {"failure": f"{reason}."}
-        nbformat.write(notebook, copy)
+def _keep_failed(scratch: Path, name: str, run: Run, parameters: dict[str, Any], reason: str) -> None:
+    """Make what was executed the run's copy, with the reason for the page it becomes; a whole copy from before stays instead."""
+    if not scratch.is_file():
+        return
+    if _is_kept(name, run, parameters):
+        scratch.unlink()
+        return
+    notebook = nbformat.read(scratch, as_version=4)
+    notebook.metadata["crack_report"] = {"failure": f"{reason}."}
+    nbformat.write(notebook, scratch)
+    os.replace(scratch, run.notebook(name))
 
 
 def execute_and_render(params: RunParameters, run: Run, only_missing: bool = False, timeout_s: int | None = None) -> Path:
-    """Execute all notebooks of a run in order and render its pages; what was finished is rendered whatever happens.
+    """Execute all notebooks of a run in order and render its pages; train and evaluate show what is finished already.
 
-    Returns:
-        The write-up, ``report/NAME/index.html``.
-    """
-    started: list[str] = []
-    try:
-        execute_all(params, run, only_missing, timeout_s, started)
-    except (NotebookFailed, KeyboardInterrupt) as error:
-        failed = started[-1]
-        shown = [name for name in pages.NOTEBOOKS if name in started and run.notebook(name).is_file()]
-        reason = str(error).split(" (executed copy")[0] or f"{failed}.ipynb was stopped from the keyboard"
-        page = pages.render(run, shown, f"{reason}.")
-        print(f"Report of what was finished: {page}", flush=True)
-        raise
-    return pages.render(run)
-
-
-def execute_all(
-    params: RunParameters, run: Run, only_missing: bool = False, timeout_s: int | None = None, started: list[str] | None = None
-) -> None:
-    """Execute all notebooks of a run in order; train and evaluate show what is finished already.
+    What was finished is rendered whatever happens. A notebook that fails ends the rest only where these build on it.
 
     Args:
         only_missing: leave out those of which a whole executed copy is kept.
         timeout_s: how long a cell may take.
-        started: gets the names of the notebooks as their turn comes.
+
+    Returns:
+        The write-up, ``report/NAME/index.html``.
+
+    Raises:
+        NotebookFailed: the first that failed, after the pages were rendered.
     """
     parameters = {**params.given(), "run_name": run.name}
+    failed: dict[str, BaseException] = {}
     for number, name in enumerate(pages.NOTEBOOKS, start=1):
-        if started is not None:
-            started.append(name)
         if only_missing and _is_kept(name, run, parameters):
             continue
         print(f"[{number}/{len(pages.NOTEBOOKS)}] {name}", flush=True)
-        execute(name, run, parameters, timeout_s)
+        try:
+            execute(name, run, parameters, timeout_s)
+        except (NotebookFailed, KeyboardInterrupt) as error:
+            failed[name] = error
+            is_needed = not (run.is_trained if name in ("explore", "train") else run.is_evaluated)
+            if is_needed or isinstance(error, KeyboardInterrupt):
+                break
+    shown = [name for name in pages.NOTEBOOKS if (name in failed and run.notebook(name).is_file()) or _is_kept(name, run, parameters)]
+    if not failed:
+        return pages.render(run, shown)
+    name, error = next(iter(failed.items()))
+    reason = str(error).split(" (executed copy")[0] or f"{name}.ipynb was stopped before its end"
+    print(f"Report of what was finished: {pages.render(run, shown, f'{reason}.')}", flush=True)
+    raise error
 
 
 def _is_kept(name: str, run: Run, parameters: dict[str, Any]) -> bool:
-    """Whether the run keeps a whole executed copy of a notebook, of these parameters and not older than what it shows."""
+    """Whether the run keeps a whole executed copy of a notebook as it is now, of these parameters, not older than what it shows."""
     copy, shown = run.notebook(name), run.path("model.safetensors" if name in ("explore", "train") else "metrics.json")
-    if not copy.is_file() or not shown.is_file():
+    try:
+        notebook = nbformat.read(copy, as_version=4)
+    except (FileNotFoundError, ValueError):  # none, or a damaged one
         return False
-    notebook = nbformat.read(copy, as_version=4)
+    source = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
+    if not completed(notebook) or "crack_report" in notebook.metadata or _cells(notebook) != _cells(source):
+        return False
     if name == "explore":  # shows the data, which its parameters name
-        executed_with = notebook.metadata.get("papermill", {}).get("parameters")
-        return completed(notebook) and executed_with == _known(name, parameters)
-    return completed(notebook) and copy.stat().st_mtime_ns >= shown.stat().st_mtime_ns
+        return notebook.metadata["papermill"].get("parameters") == _known(name, parameters)
+    return shown.is_file() and copy.stat().st_mtime_ns >= shown.stat().st_mtime_ns
+
+
+def _cells(notebook: nbformat.NotebookNode) -> list[str]:
+    """The sources of a notebook's cells, without what papermill added."""
+    return [cell.source for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
 
 
 def _known(name: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -259,11 +259,11 @@ def leaks_table(results: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Figure", "All test images", "Without those that leak"], dtype=object)
 
 
-def per_image_table(frame: pd.DataFrame, mm_per_px: float | None, examples: int = 0) -> pd.DataFrame:
+def per_image_table(frame: pd.DataFrame, mm_per_px: float | None, examples: dict[str, int]) -> pd.DataFrame:
     """The columns of per_image.csv that a reader looks for, in millimetres where a pixel's size is known.
 
     Args:
-        examples: so many of each kind are shown on the same page; their names lead there.
+        examples: how many of each kind are shown on the same page; their names lead there.
     """
     unit = "mm" if mm_per_px else "px"
     titles = {"stem": "Image", "has_crack": "Crack", "decision_prob": "Decision score", **SCORE_NAMES, "iou": "IoU", "cl_dice": "clDice"}
@@ -272,7 +272,7 @@ def per_image_table(frame: pd.DataFrame, mm_per_px: float | None, examples: int 
     measured = in_millimetres(frame, mm_per_px).round(4)
     table = measured[[name for name in titles if name in measured and name != "threshold"]].rename(columns=titles)
     shown = pick_examples(frame).groupby("kind", sort=False)["stem"]
-    places = {stem: f"#case-{kind}-{number}" for kind, stems in shown for number, stem in enumerate(stems[:examples])}
+    places = {stem: f"#case-{kind}-{number}" for kind, stems in shown for number, stem in enumerate(stems[: examples.get(kind, 0)])}
     return table.assign(
         Image=[Link(stem, places[stem]) if stem in places else stem for stem in frame["stem"]],
         Crack=np.where(frame["has_crack"], "yes", "no"),

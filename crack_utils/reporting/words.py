@@ -64,7 +64,7 @@ def progress(params: RunParameters, history: pd.DataFrame) -> str:
     """How far training came, and how long that took."""
     minutes = history["time_s"].sum() / 60
     done = "All" if len(history) == params.epochs else f"{len(history)} of"
-    rest = "" if len(history) == params.epochs else " The same run goes on from where it stopped."
+    rest = "" if len(history) == params.epochs else " The same run goes on from its last checkpoint."
     return f"{done} {_count(params.epochs, 'epoch')} are done, {minutes:.1f} minutes of training.{rest}"
 
 
