@@ -609,9 +609,8 @@ def test_without_scripts_all_is_there_and_the_explorer_is_a_still_picture(reader
 
 
 @pytest.mark.slow
-def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sample_run, reader, monkeypatch):
+def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sample_run, reader):
     run, _, _ = sample_run
-    monkeypatch.setattr(pages.Run, "is_evaluated", property(lambda _: False))
     other = Run("trial/second")
     other.save_params(run.load_params(), {"device": "cpu"}, run.load_facts())
     pages.render(other, shown=[], failure="train.ipynb stopped. DataError: no mask.")

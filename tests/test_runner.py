@@ -227,6 +227,7 @@ def test_the_write_up_has_its_sections_in_order(sample_run):
             "Scores",
             "Output",
             "Test examples",
+            "Provenance",
         ),
     ]
     assert "<title>Results of training on the drawn sample</title>" in page
