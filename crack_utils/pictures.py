@@ -197,7 +197,8 @@ def still(kind: str, example: Example) -> str:
 
 def legend() -> str:
     """What the colours mean, as HTML."""
-    keys = [f'<span><i style="background:rgb{color}"></i> {name}</span>' for name, color in COLORS.items()]
+    swatch = '<i style="display:inline-block;width:.9em;height:.9em;background:rgb{}"></i>'
+    keys = [f"<span>{swatch.format(color)} {name}</span>" for name, color in COLORS.items()]
     return f'<p class="legend">{" ".join(keys)}</p>'
 
 

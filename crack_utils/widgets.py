@@ -267,9 +267,7 @@ def browse(run: Run) -> ipywidgets.Widget:
     for control in (image, threshold, decision):
         control.observe(show, "value")
     show()
-    # On a page the style sheet gives the legend's colours their size.
-    size = "<style>.legend i { display: inline-block; width: 1em; height: 1em; margin-left: 1em; }</style>"
-    return ipywidgets.VBox([image, threshold, decision, words, picture, ipywidgets.HTML(_spaced(size + pictures.legend()))])
+    return ipywidgets.VBox([image, threshold, decision, words, picture, ipywidgets.HTML(_spaced(pictures.legend()))])
 
 
 def _segmented(example: Example, maps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str:

@@ -155,6 +155,14 @@ def _known(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare(runs: list[str], name: str) -> Path:
-    """Execute compare.ipynb on evaluated runs and render it to ``report/NAME/index.html``."""
-    execute("compare", Run(name), {"runs": " ".join(runs), "page": name})
+    """Execute compare.ipynb on evaluated runs and render it to ``report/NAME/index.html``, also if it failed.
+
+    Raises:
+        NotebookFailed: see :func:`execute`; the page says why.
+    """
+    try:
+        execute("compare", Run(name), {"runs": " ".join(runs), "page": name})
+    except NotebookFailed:
+        pages.write_comparison(runs, name)
+        raise
     return pages.write_comparison(runs, name)
