@@ -254,7 +254,7 @@ def browse(run: Run) -> ipywidgets.Widget:
         at = SEG_THRESHOLDS[np.abs(SEG_THRESHOLDS - threshold.value).argmin()]  # to the last bit that of the run's figures
         at = applied_threshold(example.seg_prob, decided, at, params)
         maps = tolerance_maps(example.seg_prob, example.mask, at)
-        shown = [("photo", example.image), ("errors", pictures.overlap(example.image, *maps))]
+        shown = [("image", example.image), ("errors", pictures.overlap(example.image, *maps))]
         picture.value = _gallery(shown, example.stem, 2)
         counts = decision_scores(per_image["has_crack"], per_image["decision_prob"], decision.value)
         words.value = _spaced(

@@ -348,7 +348,7 @@ def test_the_error_browser_says_the_right_scores_wherever_its_sliders_stand(lab,
         image = f"This image, above {at}: {scores}; decided "
         images = "All 10 test images from {} on: TP {tp}, FP {fp}, FN {fn}, TN {tn}.".format(decided_from, **counts)
         lab.wait(lambda: image in lab.text() and images in lab.text(), f"{image!r} and {images!r}")
-        assert {"photo", "errors"} == set(lab.photos(f"{stem}: "))
+        assert {"image", "errors"} == set(lab.photos(f"{stem}: "))
         said.add(image)
         decisions.add(tuple(counts[name] for name in ("tp", "fp", "fn", "tn")))
 
