@@ -206,7 +206,7 @@ def _files(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]
 def _listing(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file() and path.name[0] != ".")
     for path in files:
-        if not path.name.isprintable():  # bytes that are no text: no table could hold the name
+        if path.name.encode(errors="replace") != path.name.encode(errors="surrogateescape"):  # no table could hold such a name
             raise DataError(f"{folder} holds a file whose name is no text, {path.name!a}; rename it")
     return files
 

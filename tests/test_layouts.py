@@ -1,3 +1,7 @@
+import os
+import shutil
+import sys
+
 import numpy as np
 import pytest
 import scipy.io
@@ -371,6 +375,15 @@ def test_grey_and_colour_files_serve_both_inputs(tmp_path, channels):
     for mode in ("L", "RGB", "RGBA", "P"):
         Image.new(mode, (8, 4)).save(tmp_path / f"{mode}.png")
         assert read_crop(Pair(tmp_path / f"{mode}.png", None), channels).image.shape == (4, 8, channels)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_refused_before_any_work_and_odd_letters_are_not(tmp_path):
+    write_pair(tmp_path / "images" / "Foto 1\u202fPM é.jpg", tmp_path / "masks" / "Foto 1\u202fPM é.png")
+    assert not (find_negatives(tmp_path, "masks")[0].stem.isascii())
+    shutil.copy(next((tmp_path / "images").iterdir()), os.fsencode(tmp_path / "images") + b"/a\xff.jpg")
+    with pytest.raises(DataError, match=r"images holds a file whose name is no text, 'a\\udcff\.jpg'; rename it"):
+        find_splits(tmp_path, "folder")
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path):

@@ -358,6 +358,20 @@ def test_curves_are_read_off_with_the_pointer_and_with_keys(sample_run, reader):
 
 
 @pytest.mark.slow
+def test_curves_are_read_off_with_a_finger(reader):
+    browser = reader("sample/train", PHONE)
+    frame = browser.find_element(By.CSS_SELECTOR, "#fig-scores .plot[tabindex]")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", frame)
+    box = browser.execute_script("return arguments[0].getBoundingClientRect().toJSON()", frame)
+    at = {"x": box["left"] + box["width"] / 2, "y": box["top"] + box["height"] / 2}
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+    browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    reading = frame.find_element(By.CSS_SELECTOR, ".reading")
+    wait(browser, reading.is_displayed)
+    assert re.match(r"epoch: \d+\n", reading.text)
+
+
+@pytest.mark.slow
 def test_figures_enlarge_in_a_dialog_that_escape_closes(reader):
     browser = reader("sample/index")
     for figure in ("fig-scores", "fig-worst"):

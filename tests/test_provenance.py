@@ -58,6 +58,15 @@ def test_one_changed_byte_changes_the_fingerprint_and_so_does_another_name(small
     assert len({each["sha256"] for each in (before, changed, fingerprint(small_data))}) == 3
 
 
+def test_an_image_in_another_split_changes_the_fingerprint(small_data):
+    before = fingerprint(small_data)
+    for path in sorted((small_data / "traincrop").glob("20160220_081010_1_1.*")):
+        path.rename(small_data / "testcrop" / path.name)
+    after = fingerprint(small_data)
+    assert (after["files"], after["bytes"]) == (before["files"], before["bytes"])
+    assert after["sha256"] != before["sha256"]
+
+
 def test_a_photo_that_is_cut_into_crops_is_one_file(tmp_path):
     for i in range(6):
         write_pair(tmp_path / "images" / f"{i}.jpg", tmp_path / "masks" / f"{i}.png", size=(720, 1280), seed=i)
@@ -127,6 +136,15 @@ def test_a_training_that_fails_leaves_its_record(home, small_data, tiny, monkeyp
         train_run(small_params(small_data), "a")
     assert Run("a").load_provenance()["training"]["duration_s"] > 0
     assert list(provenance.rows(Run("a"))) == TITLES
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "7"])
+def test_a_damaged_record_costs_no_more_than_itself(home, small_data, tiny, text):
+    run = train_run(small_params(small_data), "a")
+    run.path("provenance.json").write_text(text)
+    assert provenance.rows(run)["Started"] == "not recorded"
+    evaluation.evaluate_run(run)
+    assert set(run.load_provenance()) == {"evaluation"}
 
 
 def test_an_evaluation_elsewhere_says_so(home, small_data, tiny, monkeypatch):

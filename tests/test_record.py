@@ -127,7 +127,7 @@ def test_a_trial_is_not_read_as_a_finding():
     words = record.comparison_words(resolved(negatives=0, test=45, epochs=2, images_per_split=40, input_width=320, input_height=184))
     assert "different images**: published are all 1124 official test images, measured is the CRACK500 test subset (45 images)." in words
     for difference in (
-        *("epochs 2, published 100", "images_per_split 40, published its default", "input_width 320"),
+        *("epochs 2, published 100", "images_per_split 40, published not set", "input_width 320"),
         "0 crack-free training images, published 1411",
     ):
         assert difference in words
