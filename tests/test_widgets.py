@@ -25,6 +25,7 @@ from crack_utils.errors import DataError
 from crack_utils.evaluation import load_examples
 from crack_utils.metrics import decision_scores, precision_recall_f1, tolerance_maps
 from crack_utils.prediction import Predictor, describe, read_photo
+from crack_utils.reporting import runner
 
 PATIENCE_S = 240  # for whatever takes seconds, on a busy machine
 
@@ -325,6 +326,44 @@ def test_a_set_is_looked_through_in_any_order_and_augmented_again(lab):
     stem = min(crop.pair.stem for crop in data.split("train").crops)
     lab.wait(lambda: set(lab.photos(f"Augmentation of {stem}: ").values()) - set(augmented.values()), "another augmentation")
     assert lab.errors() == []
+
+
+# --- the same figures ------------------------------------------------------------------------------------------------
+
+
+def figures(notebook):
+    """The plots and pictures of an executed notebook, by key, as a page would take them."""
+    found = {}
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        key = output.get("metadata", {}).get("image/svg+xml", {}).get("key")
+        text = output.get("data", {}).get("text/html", "")
+        if key:
+            found[key] = output.data["image/svg+xml"]
+        elif "<figure" in text:
+            found[re.search(r'data-key="([^"]+)"', text)[1]] = text
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["explore", "train", "evaluate", "visualize", "report", "compare"])
+def test_all_cells_run_by_hand_give_the_figures_that_papermill_gives(lab, evaluated, name):
+    data = {key: lab.parameters[key] for key in ("dataset", "data_root", "evaluate_negatives")}
+    given = {"explore": data, "train": lab.parameters | {"run_name": "lab"}, "compare": {"runs": "lab"}}.get(name, {"run_name": "lab"})
+    lab.open(f"{name}.ipynb", **given)
+    lab.run_all()
+    lab.finish()
+    lab.press("docmanager:save")
+
+    def saved():
+        notebook = nbformat.read(lab.folder / f"{name}.ipynb", as_version=4)
+        return notebook if [cell for cell in notebook.cells if cell.cell_type == "code"][-1].execution_count else None
+
+    by_hand = figures(lab.wait(saved, "the saved notebook"))
+    other = Run("by_papermill")  # a folder for the executed copy alone
+    runner.execute(name, other, given)
+    by_papermill = figures(nbformat.read(other.notebook(name), as_version=4))
+    assert by_hand == by_papermill
+    assert len(by_hand) >= 4
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
