@@ -132,7 +132,7 @@ def show_notices(facts: dict[str, Any]) -> None:
 
 def show_notice(text: str) -> None:
     """Show one thing a reader must know."""
-    display(HTML(f'<p class="notice" role="note">{html.escape(text)}</p>'))
+    display(HTML(tables.notice(text)))
 
 
 def show_table(frame: pd.DataFrame, key: str, caption: str, folded: bool = False, sortable: bool = False) -> None:

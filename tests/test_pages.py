@@ -704,8 +704,10 @@ def test_an_unfinished_run_says_how_far_it_came_or_nothing(home):
     run.save_params(parse_parameters({"epochs": 3}), {}, {})
     run.save_history([])
     assert [cell.source for cell in pages.unfinished(run, "why").cells] == ["# Run early did not finish"]
+    run.save_params(parse_parameters({"epochs": 3}), {}, {"drawn": True})
+    assert "drawn by a program" in pages.unfinished(run, "why").cells[1].outputs[0].data["text/html"]
     run.save_history([{"epoch": 1, "loss": 0.5, "time_s": 60.0}])
-    assert "1 of 3 epochs are done, 1.0 minutes of training." in pages.unfinished(run, "why").cells[1].source
+    assert "1 of 3 epochs are done, 1.0 minutes of training." in pages.unfinished(run, "why").cells[2].source
 
 
 @pytest.mark.parametrize(("script", "message"), [("exit 3", "failed"), ("exit 0", "failed")])

@@ -28,6 +28,7 @@ from crack_utils.reporting.tables import Html, Link
 NOTEBOOKS = {"explore": "Data", "train": "Training", "evaluate": "Evaluation", "visualize": "Examples", "report": "Report"}  # in order
 PAGE_ORDER = ("report", "explore", "train", "evaluate", "visualize")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+DRAWN = "Images of the drawn sample are drawn by a program. They are not photos."
 THUMBNAIL = "thumbnail.webp"
 ROW_TITLES = ("Example", "Run", "F1", "Precision", "Recall", "Decision F1", "Data", "Network", "Loss", "Epochs", "Trained", "State")
 
@@ -74,6 +75,8 @@ def unfinished(run: Run, failure: str) -> NotebookNode:
     """What takes the place of the write-up of a run that did not finish: why, and what there is."""
     heading = f"# Run {run.name} " + ("has no write-up" if run.is_evaluated else "did not finish")
     cells = [new_markdown_cell(heading)]
+    if run.has_params and run.load_facts().get("drawn"):
+        cells.append(_html_cell(tables.notice(DRAWN)))
     history = run.load_history() if run.path("history.csv").is_file() else pd.DataFrame()
     if len(history):
         cells.append(new_markdown_cell(f"## Training\n\n{words.progress(run.load_params(), history)}"))
@@ -157,9 +160,7 @@ def write_index() -> Path:
     )
     cells = [new_markdown_cell(text)]
     if any(row.get("drawn") for row in rows):
-        cells.append(
-            _html_cell('<p class="notice" role="note">Images of the drawn sample are drawn by a program. They are not photos.</p>')
-        )
+        cells.append(_html_cell(tables.notice(DRAWN)))
     frame = pd.DataFrame(rows, columns=ROW_TITLES, dtype=object).fillna("").sort_values("Trained", ascending=False, kind="stable")
     cells.append(_html_cell(tables.to_figure(frame, "runs", "All runs.", sortable=True, filtered=True)))
     comparisons = [run for run in runs if run.notebook("compare").is_file() and not run.has_params]

@@ -98,6 +98,11 @@ def to_figure(frame: pd.DataFrame, key: str, caption: str, folded: bool = False,
     return f"<figure {about}><figcaption>{caption}</figcaption>{table}</figure>"
 
 
+def notice(text: str) -> str:
+    """One thing a reader must know, set off from the rest."""
+    return f'<p class="notice" role="note">{html.escape(text)}</p>'
+
+
 def folded_log(log: str) -> str:
     """A log, folded."""
     summary = f"Log ({len(log.splitlines())} lines)"

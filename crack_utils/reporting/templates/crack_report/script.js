@@ -32,7 +32,7 @@
 
   // --- contents: folded on a phone; the section that is read is marked
   const contents = document.querySelector(".contents details");
-  if (contents && innerWidth < 1200) contents.open = false;
+  if (contents && matchMedia("(max-width: 75rem)").matches) contents.open = false;
   const entries = all(".contents a").map((link) => [link, document.getElementById(link.hash.slice(1))]);
   const mark = () => {
     const passed = entries.filter(([, heading]) => heading.getBoundingClientRect().top < 120);
