@@ -66,7 +66,7 @@ def record(device: torch.device, seed: int) -> dict[str, Any]:
         "duration_s": 0.0,  # wall clock
         "sessions": 1,
         "changed": [],
-        "machine": _machine(device),
+        "machine": machine(device),
         "device": str(device),
         "precision": "float32" + (", TF32 in convolutions" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else ""),
         "seed": seed,
@@ -81,7 +81,8 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     return [name for name in _STATE if a[name] != b[name]]
 
 
-def _machine(device: torch.device) -> str:
+def machine(device: torch.device) -> str:
+    """The GPU, or the processor and its cores."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpu = platform.machine()
@@ -118,15 +119,12 @@ def _commit() -> dict[str, Any]:
 # --- showing ---------------------------------------------------------------------------------------------------------
 
 
-def rows(run: Run, page: str | None = None) -> dict[str, str]:
+def rows(run: Run) -> dict[str, str]:
     """A run's provenance for the foot of a page: title and text of each row, in order.
 
-    What a run of an earlier version did not record says so; a folder without parameters gives no more than the names.
-
-    Args:
-        page: what the page is called.
+    What a run of an earlier version did not record says so; a folder without parameters gives no more than its name.
     """
-    about = {"Run": run.name} | ({"Page": page} if page else {})
+    about = {"Run": run.name}
     if not run.path("params.json").is_file():
         return about
     params, kept = run.load_params(), run.load_provenance()

@@ -6,7 +6,6 @@ Whatever is drawn at random is drawn from (seed, epoch) alone, so a resumed trai
 import copy
 import dataclasses
 import math
-import platform
 import time
 from typing import Any
 
@@ -320,7 +319,7 @@ class Training:
     def _describe(self) -> None:
         values = self.run.load_resolved()
         facts = values["data"]
-        self.run.log(f"Machine: {_machine(self.device)}, torch {torch.__version__}")
+        self.run.log(f"Machine: {provenance.machine(self.device)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
         if facts["drawn"]:
             self.run.log("Data: drawn by a program, not photos")
         for note in facts["notes"]:
@@ -499,9 +498,3 @@ def _validation_line(title: str, row: dict[str, float]) -> str:
         f"{title} (epoch {row['epoch']}) | precision {row['val_precision']:.4f} | recall {row['val_recall']:.4f} "
         f"| F1 {row['val_f1']:.4f} | threshold {row['val_seg_threshold']:.3f} | decision AP {row['val_decision_ap']:.4f}"
     )
-
-
-def _machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {device.type} with {torch.get_num_threads()} threads"

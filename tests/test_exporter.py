@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from crack_utils import plots
+from crack_utils import pictures, plots
+from crack_utils.evaluation import Example
 from crack_utils.reporting import exporter, tables
 from crack_utils.reporting.pages import to_html
 
@@ -142,6 +144,18 @@ def test_pictures_of_others_carry_their_caption_and_alternative_text():
     page = to_html(notebook_of(code_cell("show()", figure)))
     assert 'alt="a &quot;dot&quot;"' in page or "alt='a \"dot\"'" in page or 'alt="a &#34;dot&#34;"' in page
     assert "One &lt;dot&gt;.</figcaption>" in page
+
+
+def test_a_picture_that_two_examples_show_is_embedded_once(tmp_path):
+    rng = np.random.default_rng(0)
+    mask = rng.random((20, 30)) > 0.9
+    example = Example("a", rng.integers(0, 255, (20, 30, 3), np.uint8), mask, rng.random((20, 30)).astype(np.float32), 0.6, 0.3, 0.5, True)
+    shown = [pictures.cases([example], kind)[0] for kind in ("worst", "best")]
+    page = to_html(notebook_of(code_cell("show()", *(html_output(f'<figure class="gallery">{text}</figure>') for text in shown))))
+    embedded = re.findall(r'href="(data:[^"]+)"', page.split("<main")[1])
+    assert len(embedded) == len(set(embedded)) == 4  # image, truth, levels, errors
+    for kind in ("photo", "truth", "levels", "errors"):
+        assert f'<use id="{kind}-best-0" href="#{kind}-worst-0">' in page
 
 
 def test_tags_keep_cells_and_outputs_out_of_the_page():

@@ -35,6 +35,8 @@ PLOT_COLORS = {  # of crack_utils.plots; style.css has what each becomes in a da
 HEADING = re.compile(r"<h([123])\b([^>]*)>(.*?)</h\1>", re.DOTALL)
 ID = re.compile(r'\bid="([^"]+)"')
 FIGURE_PART = re.compile(r'<figure\b([^>]*)>|(<figcaption>|<span class="caption">)')
+IMAGE = re.compile(r"<image\b[^>]*>(?:</image>)?")
+EMBEDDED = re.compile(r'\bhref="(data:[^"]+)"')
 KEY = re.compile(r'data-key="([^"]+)"')
 REFERENCE = re.compile(r'<a href="#((?:fig|tbl)-[^"]+)">(.*?)</a>', re.DOTALL)
 CONTENTS = "<!-- contents -->"
@@ -145,12 +147,26 @@ def _variable(color: str) -> str:
 
 
 def finish(page: str) -> str:
-    """Number figures and tables, name headings, resolve references, and fill in the contents."""
+    """Embed each picture once, number figures and tables, name headings, resolve references, and fill in the contents."""
+    page = _embed_once(page)
     page = re.sub(r"<pre(?=[ >])", '<pre tabindex="0"', page)  # it may scroll, by the keyboard too
     page, numbers = _number(page)
     page = REFERENCE.sub(lambda match: _reference(match[1], match[2], numbers), page)
     page, headings = _name_headings(page)
     return page.replace(CONTENTS, _contents(headings), 1)
+
+
+def _embed_once(page: str) -> str:
+    """An image that several examples show, as in small test sets: the first holds it, the others refer to that."""
+    first: dict[str, str] = {}
+
+    def refer(match: re.Match) -> str:
+        name, data = ID.search(match[0]), EMBEDDED.search(match[0])
+        if not (name and data) or first.setdefault(data[1], name[1]) == name[1]:
+            return match[0]
+        return f'<use id="{name[1]}" href="#{first[data[1]]}"></use>'
+
+    return IMAGE.sub(refer, page)
 
 
 def _number(page: str) -> tuple[str, dict[str, str]]:

@@ -40,7 +40,7 @@ def page_name(notebook: str) -> str:
 # --- a run -----------------------------------------------------------------------------------------------------------
 
 
-def render(run: Run, shown: Sequence[str] = PAGE_ORDER, failure: str | None = None) -> Path:
+def render(run: Run, shown: Sequence[str], failure: str | None = None) -> Path:
     """Render a run's pages and figures, and the list of all runs anew.
 
     Args:

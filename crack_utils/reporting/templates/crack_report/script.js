@@ -246,9 +246,13 @@
 
   // --- the explorer: one image, any threshold
   const COLORS = { hit: [86, 180, 233], miss: [240, 228, 66], alarm: [213, 94, 0] };
+  const source = (id) => { // of a picture of the page, which may refer to another that holds it
+    const address = document.getElementById(id).getAttribute("href");
+    return address.startsWith("#") ? source(address.slice(1)) : address;
+  };
   const channel = async (id, width, height) => { // the red channel of a lossless picture, a byte a pixel
     const image = new Image();
-    image.src = document.getElementById(id).getAttribute("href");
+    image.src = source(id);
     await image.decode();
     const canvas = make("canvas", { width, height });
     const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -308,7 +312,7 @@
       const truth = white.map((value) => (value > 127 ? 1 : 0));
       if (found[image.value] !== wanted) return; // another was picked meanwhile
       current = { name, stem, width: +width, height: +height, truth, levels, near: dilated(truth, +width, +height), emptied: "emptied" in wanted.dataset };
-      photo.src = document.getElementById(`photo-${name}`).getAttribute("href");
+      photo.src = source(`photo-${name}`);
       photo.alt = `Image ${stem}`;
       Object.assign(canvas, { width: current.width, height: current.height });
       stage.style.aspectRatio = `${width} / ${height}`;
