@@ -205,6 +205,7 @@ def score_run(run: Run, data: RunData, predicted: Callable[[str], Iterator[tuple
         "intervals": protocols.intervals(per_image, decision_threshold),
         "without_leaks": protocols.without_leaks(per_image, leaking, decision_threshold),
         "engineering": protocols.engineering(per_image),
+        "failures": protocols.failures(per_image),
     }
     run.save_per_image(per_image)
     run.save_curves(test.curves.add_prefix("test_").assign(**val.curves.add_prefix("val_")))

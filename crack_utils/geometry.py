@@ -50,7 +50,7 @@ def crack_geometry(mask: np.ndarray, skeleton_mask: np.ndarray | None = None) ->
     mask = np.asarray(mask, bool)
     line = skeleton(mask) if skeleton_mask is None else np.asarray(skeleton_mask, bool)
     length_px = crack_length(line)
-    widths = _widths(mask, line) if line.any() and not mask.all() else np.array([math.nan])
+    widths = crack_widths(mask, line) if line.any() else np.array([math.nan])
     return dict(
         length_px=length_px,
         width_mean_px=float(widths.mean()),
@@ -59,14 +59,16 @@ def crack_geometry(mask: np.ndarray, skeleton_mask: np.ndarray | None = None) ->
     )
 
 
-def _widths(mask: np.ndarray, line: np.ndarray) -> np.ndarray:
-    """Width in px at each pixel of the skeleton ``line``.
+def crack_widths(mask: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Width in px at each pixel of the skeleton ``line``, row by row; nan where the mask has no background.
 
     Twice the distance to the background less 1 would be right for odd widths only: 2 px would come out as 1. So each pixel is
     halved both ways: a straight band w pixels wide then has 2w rows, an even number, and the distance to the background of its
     two middle ones, in half pixels, is w. The skeleton's pixel holds at least one of the two as the farthest of its quarters. Slanted
     bands come out some tenths of a pixel narrow.
     """
+    if mask.all():
+        return np.full(int(line.sum()), math.nan)
     halved = cv2.resize(mask.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     distance = _distance_to_zero(halved)
     row, column = 2 * np.argwhere(line).T
@@ -149,6 +151,12 @@ def _boundary(mask: np.ndarray) -> np.ndarray:
     """(H, W) bool: the mask's pixels with a 4-neighbour off the mask or off the image, so that no crack lacks a boundary."""
     padded = np.pad(mask, 1)
     return mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
+
+
+def within(mask: np.ndarray, distance_px: float) -> np.ndarray:
+    """As :func:`dilate_disc`, for large distances: (H, W) bool, true within ``distance_px`` of the mask; nowhere if it is empty."""
+    mask = np.asarray(mask, bool)
+    return _distance_to_zero(~mask) <= distance_px if mask.any() else mask
 
 
 def disc(radius_px: int) -> np.ndarray:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crack_utils import metrics
+from crack_utils import geometry, metrics
 from crack_utils.uncertainty import bootstrap_interval, ratio, ratio_or_zero
 
 RADII_PX = (0, 2, 5)  # of the Euclidean disc, the tolerances of crack papers
+WIDTHS_PX = {"below_3px": 3, "3_to_6px": 6, "6_to_12px": 12, "from_12px": np.inf}  # classes of true width, each below its bound
+FAR_PX = 10  # false alarms farther from any crack are no outline drawn too broad
 GEOMETRY = ("length_px", "width_mean_px", "width_p95_px", "density")
 
 
@@ -33,7 +35,8 @@ def measure(seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> dict[st
 
     Returns:
         The record's ``tp``, ``fp``, ``fn``; ``hit_Rpx``, ``found_Rpx`` for each of RADII_PX, ``predicted_px``, ``truth_px``,
-        ``image_px``; ``iou``, ``cl_dice``, ``hd95_px``; the geometry of prediction and truth, the truth's named ``true_...``.
+        ``image_px``; ``iou``, ``cl_dice``, ``hd95_px``; the geometry of prediction and truth, the truth's named ``true_...``; where
+        it fails, see :func:`failures`.
     """
     mask = np.asarray(mask, bool)
     predicted = np.asarray(seg_prob, np.float64) > threshold
@@ -53,6 +56,18 @@ def measure(seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> dict[st
     row["cl_dice"], row["hd95_px"] = metrics.cl_dice(predicted, mask, *lines), metrics.hd95(predicted, mask)
     row |= metrics.crack_geometry(predicted, lines[0])
     row |= {f"true_{name}": value for name, value in metrics.crack_geometry(mask, lines[1]).items()}
+    return row | _misses_and_strays(predicted, mask, lines[1])
+
+
+def _misses_and_strays(predicted: np.ndarray, mask: np.ndarray, line: np.ndarray) -> dict[str, int]:
+    """Pixels of the truth's skeleton ``line`` by its width there (WIDTHS_PX), those within 2 px of the prediction, and predicted
+    pixels farther than FAR_PX from the truth."""
+    bounds = list(WIDTHS_PX.values())[:-1]
+    classes = np.digitize(geometry.crack_widths(mask, line), bounds)
+    found = metrics.dilate_disc(predicted, 2)[line]
+    row = {"stray_px": int((predicted & ~geometry.within(mask, FAR_PX)).sum())}
+    for i, name in enumerate(WIDTHS_PX):
+        row |= {f"line_px_{name}": int((classes == i).sum()), f"line_found_px_{name}": int((found & (classes == i)).sum())}
     return row
 
 
@@ -252,6 +267,19 @@ def engineering(frame: pd.DataFrame) -> dict[str, Any]:
         errors = (cracked[name] - cracked[f"true_{name}"]).abs()
         found[f"{name}_mean_absolute_error"] = None if errors.isna().all() else float(errors.mean())
     return found
+
+
+def failures(frame: pd.DataFrame) -> dict[str, Any]:
+    """Where the segmentation of the cracked images fails: what share of the true cracks' centrelines is found, within 2 px, by the
+    crack's width there, with its 95 % interval; and how many of the false alarms (``fp_px``) are strays, over FAR_PX from any crack."""
+    cracked = frame[frame["has_crack"]]
+    by_width = {}
+    for name in WIDTHS_PX:
+        counts = cracked[[f"line_found_px_{name}", f"line_px_{name}"]].to_numpy(float)
+        found, line = counts.sum(axis=0)
+        interval = numbers(np.array(bootstrap_interval(counts, cracked["photo"], ratio)))
+        by_width[name] = {"line_px": int(line), "found": float(found / line) if line else None, "interval": interval}
+    return {"by_width": by_width, "fp_px": int(cracked["fp"].sum()), "stray_px": int(cracked["stray_px"].sum())}
 
 
 def in_millimetres(frame: pd.DataFrame, mm_per_px: float | None) -> pd.DataFrame:

@@ -223,6 +223,12 @@ def test_discs_by_hand():
     assert geometry.disc(5).sum() == 81  # lattice points in a circle of radius 5
 
 
+def test_within_a_distance_is_what_the_disc_covers():
+    mask = np.random.default_rng(0).random((40, 60)) > 0.99
+    assert (geometry.within(mask, 7) == geometry.dilate_disc(mask, 7)).all()
+    assert not geometry.within(np.zeros((4, 5)), 10).any()
+
+
 @pytest.mark.parametrize("radius", [0, 1, 2, 5, 9])
 def test_dilation_by_a_disc_is_all_within_its_radius(radius):
     assert not geometry.dilate_disc(EMPTY, radius).any()

@@ -141,9 +141,34 @@ def test_lengths_add_up_and_widths_weigh_by_length():
     assert found["length_px_mean_absolute_error"] == pytest.approx(abs(49 - true_thick["true_length_px"]) / 2)
 
 
+def test_failures_by_hand_by_width_and_by_distance():
+    thick = np.zeros((60, 80), bool)
+    thick[40:48, 5:75] = True  # eight pixels wide, its line about seventy long
+    thin = np.zeros_like(thick)
+    thin[10, 5:55] = True
+    stray = np.zeros_like(thick)
+    stray[25, 5:15] = True  # 15 rows from either crack
+    beside = np.zeros_like(thick)
+    beside[13, 5:30] = True  # three rows from the thin crack: no hit, but no stray either
+    row = measure(np.where(thick | stray | beside, np.float32(0.9), np.float32(0)), thick | thin, 0.5)
+    assert (row["line_px_below_3px"], row["line_found_px_below_3px"]) == (50, 0)
+    assert row["line_px_6_to_12px"] == row["line_found_px_6_to_12px"] > 60
+    assert row["line_px_3_to_6px"] < 10  # the rounded ends
+    assert row["line_px_from_12px"] == 0
+    assert (row["fp"], row["stray_px"]) == (35, 10)
+
+    found = protocols.failures(measured(*[(BESIDE, LINE), (NOTHING, LINE), (FAR, LINE)] * 2, (FAR, NOTHING)).per_image)
+    assert found["fp_px"] == found["stray_px"] == 100  # what is drawn on the crack-free image counts elsewhere
+    thinnest = found["by_width"]["below_3px"]
+    assert (thinnest["line_px"], thinnest["found"]) == (300, pytest.approx(1 / 3))
+    assert 0 <= thinnest["interval"][0] < 1 / 3 < thinnest["interval"][1]
+    assert found["by_width"]["from_12px"] == {"line_px": 0, "found": None, "interval": [None, None]}
+
+
 def test_nothing_predicted_anywhere_is_said_with_zeros_not_with_nan():
     test = measured((NOTHING, LINE), (NOTHING, LINE))
-    figures = protocols.protocol_figures(test) | protocols.engineering(test.per_image) | protocols.intervals(test.per_image, 0.5)
+    frame = test.per_image
+    figures = protocols.protocol_figures(test) | protocols.engineering(frame) | protocols.intervals(frame, 0.5) | protocols.failures(frame)
     json.dumps(figures, allow_nan=False)
     assert figures["record_2px_mean"]["f1"] == 0
     assert figures["width_mean_px"] is None

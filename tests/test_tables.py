@@ -20,6 +20,7 @@ def results(*images, leaking=()):
         "intervals": protocols.intervals(frame, 0.5),
         "without_leaks": protocols.without_leaks(frame, leaking, 0.5),
         "engineering": protocols.engineering(frame),
+        "failures": protocols.failures(frame),
     }, test
 
 
@@ -47,6 +48,23 @@ def test_without_crack_free_images_nothing_is_said_of_false_alarms():
     found, _ = results((LINE, LINE), (BESIDE, LINE))
     assert not [row for row in tables.headline_table(found)["Figure"] if "rack-free" in row]
     assert "1 by construction" in words.ranking(found)
+
+
+def test_where_it_fails_is_told_by_width_and_in_words():
+    found, test = results(*FIVE_CRACKED, (FAR, LINE))
+    table = tables.failures_table(found, None)
+    assert table.to_numpy().tolist()[0][:3] == ["below 3 px", "100.0 %", "66.7 %"]  # four of six lines
+    assert len(table) == 1  # other widths do not occur
+    assert tables.failures_table(found, 0.5)["Width of the crack"].tolist() == ["below 1.5 mm"]
+    said = words.failures(found, test.per_image)
+    assert "F1 lies below 0.5 on 2 of the 6 cracked test images, and is 0 on 2." in said
+    assert "0 % lie within 10 pixels of a crack" in said and "100 % lie farther off" in said
+    assert "wrongly marked" not in words.failures(*_results_and_rows((LINE, LINE)))
+
+
+def _results_and_rows(*images):
+    found, test = results(*images)
+    return found, test.per_image
 
 
 def test_every_protocol_has_a_row():

@@ -2,13 +2,14 @@
 
 import html
 import re
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from crack_utils.evaluation import pick_examples
-from crack_utils.protocols import in_millimetres
+from crack_utils.protocols import WIDTHS_PX, in_millimetres
 
 # The write-up's rows, in its order; its "Gradien-flow" is mended.
 WRITE_UP_PARAMETERS = {
@@ -251,6 +252,20 @@ def engineering_table(results: dict[str, Any], mm_per_px: float | None) -> pd.Da
     if results["crack_free"]["images"]:
         rows.append((f"Length drawn on crack-free images ({unit})", 0, round(found["false_length_px"] * scale, 3), "", ""))
     return pd.DataFrame(rows, columns=["Measure", "True", "Predicted", "Off by", "Mean error of an image"], dtype=object)
+
+
+def failures_table(results: dict[str, Any], mm_per_px: float | None) -> pd.DataFrame:
+    """How much of the true cracks is found, by their width; widths that do not occur are left out."""
+    found, scale, unit = results["failures"]["by_width"], mm_per_px or 1, "mm" if mm_per_px else "px"
+    bounds = [0, *(f"{bound * scale:.3g}" for bound in WIDTHS_PX.values())]
+    words = [f"below {bounds[1]}", *(f"{low} to {high}" for low, high in pairwise(bounds[1:-1])), f"{bounds[-2]} and more"]
+    whole = sum(each["line_px"] for each in found.values())
+    rows = [
+        (f"{title} {unit}", f"{100 * each['line_px'] / whole:.1f} %", f"{100 * each['found']:.1f} %", _percent(each["interval"], 1))
+        for title, each in zip(words, found.values(), strict=True)
+        if each["line_px"]
+    ]
+    return pd.DataFrame(rows, columns=["Width of the crack", "Share of all cracks", "Found", "95 % interval"], dtype=object)
 
 
 def leaks_table(results: dict[str, Any]) -> pd.DataFrame:

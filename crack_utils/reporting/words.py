@@ -8,6 +8,7 @@ import pandas as pd
 from crack_utils.artifacts import Run
 from crack_utils.baselines import DEFAULT_ENCODERS
 from crack_utils.config import RunParameters
+from crack_utils.protocols import FAR_PX
 from crack_utils.reporting import record
 from crack_utils.uncertainty import FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
 
@@ -176,6 +177,20 @@ def sensitivity(results: dict[str, Any], resolved: dict[str, Any], curves: pd.Da
         f"(at {curves.index[best]:.3f}{known}). Between {curves.index[low]:.3f} and {curves.index[high]:.3f} it stays within 0.01 of that."
         + (" The lowered threshold for empty masks is left out here." if resolved["lowered_threshold"] else "")
     )
+
+
+def failures(results: dict[str, Any], per_image: pd.DataFrame) -> str:
+    """What kind of mistakes the segmentation makes, and in how many images."""
+    found, f1 = results["failures"], per_image["f1"].dropna()
+    low, images = (f1 < 0.5).sum(), _count(len(f1), "cracked test image")
+    sentences = [f"F1 lies below 0.5 on {low} of the {images}, and is 0 on {(f1 == 0).sum()}."]
+    if found["fp_px"]:
+        strays = 100 * found["stray_px"] / found["fp_px"]
+        sentences.append(
+            f"Of the pixels wrongly marked on them {100 - strays:.0f} % lie within {FAR_PX} pixels of a crack, whose outline is drawn too "
+            f"broad there; {strays:.0f} % lie farther off: something else was taken for a crack."
+        )
+    return " ".join(sentences)
 
 
 def calibration(results: dict[str, Any]) -> str:
