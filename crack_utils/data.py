@@ -29,6 +29,7 @@ from crack_utils.layouts import (
     find_negatives,
     find_splits,
     in_photo_order,
+    keep_apart,
     keep_disjoint,
     limit_by_photo,
     read_crops,
@@ -254,6 +255,8 @@ class RunData:
         if params.images_per_split:
             self.notes.append(f"A trial: at most {params.images_per_split} images of each split were used.")
         pairs = {split: self._select(split, found.pairs[split]) for split in SPLITS}
+        if self.drawn_splits:
+            pairs = self._keep_apart(pairs)
         if params.photo_disjoint:
             pairs = self._keep_disjoint(pairs)
         height, width = params.input_height, params.input_width
@@ -277,6 +280,14 @@ class RunData:
         if times > 1:
             raise DataError(f"{times} images of {split} are named {stem}; names must differ within a split")
         return pairs
+
+    def _keep_apart(self, pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+        """No photo in two splits where these were drawn, and a note of how many crack-free images that cost."""
+        kept = keep_apart(pairs)
+        n_left = sum(len(pairs[split]) - len(kept[split]) for split in SPLITS)
+        if n_left:
+            self.notes.append(f"Crack-free images left out because crops of their photo were drawn for another split: {n_left}.")
+        return kept
 
     def _keep_disjoint(self, pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
         """Each photo in one split alone, and a note of how many images left train and val for it."""

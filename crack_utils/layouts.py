@@ -5,6 +5,7 @@ import dataclasses
 import io
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -108,16 +109,20 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     drawn = [split for split in DRAWN_SHARES if split not in found]
     if drawn and dataset in ("sample", "crack500"):  # whose splits are fixed: a missing one is a mistake
         raise DataError(f"{root} holds neither {drawn[0]}crop/ nor {drawn[0]}/; expected one of CRACK500's layouts (see README.md)")
+    pool = found.pop("all") if "all" in found else found["train"]
+    found["train"] = pool
     if drawn:
-        pool = found.pop("all") if "all" in found else found["train"]
-        found |= draw_splits(pool, drawn, seed)
+        elsewhere = {pair.photo for split in found if split != "train" for pair in found[split]}
+        free = [pair for pair in pool if pair.photo not in elsewhere] or pool
+        found |= draw_splits(free, drawn, seed)
+        found["train"] += sorted(set(pool) - set(free), key=lambda pair: pair.stem)
         notes.append(f"These data fix no {' and no '.join(drawn)}: drawn by photo from the {len(pool)} images (split_seed {seed}).")
     return FoundSplits(found, drawn, notes)
 
 
 def _merge(found: dict[str, list[Pair]], listed: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
     """Lists before folders: a split that is listed holds what its list names, one that lies in folders what no list names."""
-    if "all" in found and listed:
+    if "all" in found and "train" in listed:
         return listed
     taken = {pair.image_path for pairs in listed.values() for pair in pairs}
     return {split: [pair for pair in pairs if pair.image_path not in taken] for split, pairs in found.items()} | listed
@@ -216,16 +221,20 @@ def _read_lists(root: Path, found: dict[str, list[Pair]]) -> dict[str, list[Pair
 
     A line names an image by its path and its mask by another, as CRACK500's lists do, or an image alone by path, name or stem.
     """
-    known = {name: pair for pairs in found.values() for pair in pairs for name in (pair.stem, pair.image_path.name, pair.image_path)}
+    pairs = list(itertools.chain.from_iterable(found.values()))
+    times = Counter(name for pair in pairs for name in {pair.stem, pair.image_path.name})  # two splits may each have an 1.jpg
+    known = {name: pair for pair in pairs for name in (pair.stem, pair.image_path.name, pair.image_path) if times[name] < 2}
     listed: dict[str, list[Pair]] = {}
     split_of: dict[Path, str] = {}
     for split in SPLITS:
         path = root / f"{split}.txt"
         if not path.is_file():
             continue
-        listed[split] = [
-            _listed_pair(line.split(), path, known) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()
-        ]
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise DataError(f"{path} is not UTF-8 text; save it as such") from None
+        listed[split] = [_listed_pair(line.split(), path, known) for line in lines if line.strip()]
         if not listed[split]:
             raise DataError(f"{path} is empty; list the images of {split}, or remove it")
         for pair in listed[split]:
@@ -236,12 +245,14 @@ def _read_lists(root: Path, found: dict[str, list[Pair]]) -> dict[str, list[Pair
 
 def _listed_pair(words: list[str], path: Path, known: dict[str | Path, Pair]) -> Pair:
     files = [path.parent / word for word in words]
-    pair = known.get(files[0]) or known.get(words[0])
-    if pair is None and len(files) == 2:
-        pair = Pair(*files)
-    if pair is None or not (pair.image_path.is_file() and pair.mask_path.is_file()):
+    pair = known.get(files[0]) or known.get(words[0]) or known.get(files[0].name)  # a list may be of another layout of the same files
+    image = files[0] if files[0].is_file() or pair is None else pair.image_path
+    mask = pair.mask_path if pair else None
+    if len(files) > 1 and (files[1].is_file() or mask is None or files[1].stem not in (mask.stem, image.stem)):
+        mask = files[1]
+    if len(files) > 2 or mask is None or not (image.is_file() and mask.is_file()):
         raise DataError(f"{path} names {' '.join(words)}, which is not there; a line is an image's path (and its mask's), without spaces")
-    return pair
+    return Pair(image, mask)
 
 
 def draw_splits(pairs: Sequence[Pair], missing: Sequence[str], seed: int) -> dict[str, list[Pair]]:
@@ -261,7 +272,7 @@ def draw_splits(pairs: Sequence[Pair], missing: Sequence[str], seed: int) -> dic
     if len(first) < len(splits):
         raise DataError(
             f"{len(first)} of {len(crops)} photos show a crack; {', '.join(splits)} need one each. Add photos, or make the masks brighter "
-            "than 127 where there is crack"
+            f"than 127 where there is crack{_of_how_many_crops(crops)}"
         )
     drawn = {split: crops.pop(photo) for split, photo in zip(splits, first, strict=True)}
     for split in missing:
@@ -270,6 +281,19 @@ def draw_splits(pairs: Sequence[Pair], missing: Sequence[str], seed: int) -> dic
                 drawn[split] += crops.pop(photo)
     drawn["train"] += itertools.chain.from_iterable(crops.values())
     return {split: sorted(drawn[split], key=lambda pair: pair.stem) for split in drawn}
+
+
+def _of_how_many_crops(crops: dict[str, list[Pair]]) -> str:
+    """A hint for names that only look like those of crops."""
+    photo, most = max(crops.items(), key=lambda item: len(item[1]))
+    hint = f". {len(most)} images count as crops of one photo, {photo}, as their names end alike; rename them, or list them in train.txt"
+    return hint if len(most) > 1 else ""
+
+
+def keep_apart(pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+    """Leave out the images of negatives folders whose photo has other crops in another split."""
+    owner = {pair.photo: split for split in SPLITS for pair in pairs[split] if pair.mask_path}
+    return {split: [pair for pair in pairs[split] if pair.mask_path or owner.get(pair.photo, split) == split] for split in SPLITS}
 
 
 def in_photo_order(pairs: Iterable[Pair], seed: int) -> list[Pair]:

@@ -182,6 +182,19 @@ def test_negatives_may_lie_elsewhere_and_missing_ones_are_noted(tmp_path):
         RunData(small_params(root, negatives_root=str(tmp_path / "nowhere")), tmp_path)
 
 
+def test_crack_free_crops_of_a_photo_do_not_leave_its_split_where_splits_are_drawn(tmp_path):
+    for i in range(6):
+        write_pair(tmp_path / f"images/p{i}_1_1.jpg", tmp_path / f"masks/p{i}_1_1.png")
+        write_pair(tmp_path / f"negatives/train/p{i}_129_1.jpg")
+    write_pair(tmp_path / "negatives/train/elsewhere_1_1.jpg")
+    data = RunData(small_params(tmp_path, dataset="folder"), tmp_path)
+    photos = {split: {crop.pair.photo for crop in data.split(split).crops} for split in SPLITS}
+    assert not photos["train"] & (photos["val"] | photos["test"])
+    assert "elsewhere" in photos["train"]
+    left = len(photos["val"] | photos["test"])
+    assert f"Crack-free images left out because crops of their photo were drawn for another split: {left}." in data.notes
+
+
 def test_the_input_is_the_commonest_size_in_steps_of_8(tmp_path):
     root = write_dataset(tmp_path / "d", size=(70, 130))
     assert RunData(small_params(root), tmp_path).input_size == (72, 136)

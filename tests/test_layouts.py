@@ -241,8 +241,12 @@ def test_no_photo_is_in_two_drawn_splits_and_split_seed_alone_decides(tmp_path):
 
 def test_a_draw_needs_a_cracked_photo_for_every_split(tmp_path):
     root = write_folder(tmp_path / "own", photos=6, crops=1, cracked=2)
-    with pytest.raises(DataError, match="2 of 6 photos show a crack; val, test, train need one each"):
+    with pytest.raises(DataError, match=r"2 of 6 photos show a crack; val, test, train need one each.*crack$"):
         find_splits(root, "folder")
+    for i in range(12):
+        write_pair(tmp_path / f"trip/images/IMG_2024_{1200 + i}.jpg", tmp_path / f"trip/masks/IMG_2024_{1200 + i}.png", (64, 128))
+    with pytest.raises(DataError, match="1 of 1 photos .* 12 images count as crops of one photo, IMG, as their names end alike; rename"):
+        find_splits(tmp_path / "trip", "folder")
 
 
 @pytest.mark.parametrize("line", ["images/{}.jpg masks/{}.png", "./images/{}.jpg", "{}.jpg", "{}"])
@@ -268,6 +272,79 @@ def test_a_list_of_one_split_leaves_the_folders_of_the_others(tmp_path):
     assert (len(found["train"]), len(found["test"])) == (3, 2)
 
 
+LAYOUTS = {  # image and mask of one split, as find_pairs knows them
+    "flat": ("{split}crop/{stem}.jpg", "{split}crop/{stem}.png"),
+    "nested": ("{split}crop/{split}crop/{stem}.jpg", "{split}crop/{split}crop/{stem}.png"),
+    "GT": ("{split}/{stem}.jpg", "{split}/{stem}_GT.png"),
+    "mask": ("{split}/{stem}.jpg", "{split}/{stem}_mask.png"),
+    "folders": ("{split}/images/{stem}.jpg", "{split}/masks/{stem}.png"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_lists_of_crack500_serve_every_layout_of_its_files(tmp_path, layout):
+    listed = {}
+    for number, split in enumerate(SPLITS):
+        names = [f"2016_{number}_{i}_1" for i in (1, 641, 1281)]
+        for stem in names:
+            image, mask = (tmp_path / name.format(split=split, stem=stem) for name in LAYOUTS[layout])
+            write_pair(image, mask, (64, 128))
+        listed[split] = names[:2]
+        lines = "".join(f"{split}crop/{stem}.jpg {split}crop/{stem}.png\n" for stem in listed[split])
+        (tmp_path / f"{split}.txt").write_text(lines)
+    found = find_splits(tmp_path, "crack500").pairs
+    assert {split: stems(found[split]) for split in SPLITS} == listed
+    masks = [pair.mask_path for pairs in found.values() for pair in pairs]
+    assert all(path.is_file() for path in masks) and len(set(masks)) == 6
+
+
+def test_a_list_may_name_other_masks_than_lie_beside_the_images(tmp_path):
+    root = write_folder(tmp_path / "own", photos=3, crops=1)
+    names = sorted(path.stem for path in (root / "images").iterdir())
+    write_pair(root / "x.jpg", root / f"fine/{names[0]}.png", (64, 128))
+    for split, name in zip(SPLITS, names, strict=True):
+        (root / f"{split}.txt").write_text(name)
+    (root / "train.txt").write_text(f"images/{names[0]}.jpg fine/{names[0]}.png")
+    assert find_splits(root, "folder").pairs["train"][0].mask_path == root / f"fine/{names[0]}.png"
+    for line in (f"images/{names[0]}.jpg fine/other.png", f"images/{names[0]}.jpg masks/{names[0]}.png more"):
+        (root / "train.txt").write_text(line)
+        with pytest.raises(DataError, match="which is not there"):
+            find_splits(root, "folder")
+
+
+def test_a_name_that_two_splits_have_takes_a_path_to_tell_which(tmp_path):
+    for split in SPLITS:
+        for name in ("1", f"only_{split}"):
+            write_pair(tmp_path / f"{split}/images/{name}.jpg", tmp_path / f"{split}/masks/{name}.png", (64, 128))
+    (tmp_path / "val.txt").write_text("test/images/1.jpg")
+    assert find_splits(tmp_path, "folder").pairs["val"][0].image_path == tmp_path / "test/images/1.jpg"
+    (tmp_path / "val.txt").write_text("1.jpg")
+    with pytest.raises(DataError, match=r"names 1\.jpg, which is not there"):
+        find_splits(tmp_path, "folder")
+
+
+def test_what_no_list_names_of_one_folder_is_train_or_drawn(tmp_path):
+    root = write_folder(tmp_path / "own", photos=10, crops=1)
+    names = sorted(path.stem for path in (root / "images").iterdir())
+    (root / "test.txt").write_text("\n".join(names[:2]))
+    found = find_splits(root, "folder")
+    assert (stems(found.pairs["test"]), found.drawn) == (names[:2], ["val"])
+    assert sorted(stems(found.pairs["train"]) + stems(found.pairs["val"])) == names[2:]
+    (root / "val.txt").write_text(names[2])
+    found = find_splits(root, "folder")
+    assert (stems(found.pairs["train"]), found.drawn) == (names[3:], [])
+
+
+def test_a_photo_that_test_has_too_is_never_drawn_for_val(tmp_path):
+    for i in range(6):
+        write_pair(tmp_path / f"train/images/p{i}_1_1.jpg", tmp_path / f"train/masks/p{i}_1_1.png", (64, 128))
+    write_pair(tmp_path / "test/images/p0_129_1.jpg", tmp_path / "test/masks/p0_129_1.png", (64, 128))
+    for seed in range(8):
+        found = find_splits(tmp_path, "folder", seed).pairs
+        assert "p0_1_1" in stems(found["train"])
+        assert len(found["train"]) + len(found["val"]) == 6
+
+
 def test_lists_that_cannot_be_are_named(tmp_path):
     root = write_folder(tmp_path / "own", photos=3, crops=1)
     names = sorted(path.stem for path in (root / "images").iterdir())
@@ -284,7 +361,8 @@ def test_lists_that_cannot_be_are_named(tmp_path):
         find_splits(root, "folder")
     (root / "train.txt").unlink()
     (root / "val.txt").unlink()
-    with pytest.raises(DataError, match="holds no train split, only test"):
+    (root / "test.txt").write_text(names[0], encoding="utf-16")
+    with pytest.raises(DataError, match=r"test\.txt is not UTF-8 text"):
         find_splits(root, "folder")
 
 
