@@ -2,9 +2,10 @@
 
 import argparse
 import math
+import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,18 @@ from crack_utils import artifacts
 from crack_utils.artifacts import Run
 from crack_utils.config import RunParameters, check_run_name
 from crack_utils.errors import UserError
-from crack_utils.sweep import Member, is_finished, member_command, pick_member, printer, progress_table, read_members, run_members, slots
+from crack_utils.sweep import (
+    fitted,
+    member_command,
+    pick_member,
+    printer,
+    progress_table,
+    read_members,
+    run_members,
+    slots,
+    state,
+    text_of,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--list", action="store_true", help="only list the members and how far they are")
         else:
             sub.add_argument("--member", help="which run of a sweep")
-            sub.add_argument("--overwrite", action="store_true", help="drop a training with other parameters of the same run name")
+        sub.add_argument("--overwrite", action="store_true", help="drop a training with other parameters of the same run name")
         if name == "run":
             _add_page_options(sub)
         if name != "train":
@@ -159,19 +171,24 @@ def run(options: argparse.Namespace) -> None:
 def sweep(options: argparse.Namespace) -> None:
     members = read_members(options.configuration, options.overrides)
     if options.list:
-        states = {member.label: "finished" if is_finished(member, options.pages) else "open" for member in members}
-        _print_progress(members, states)
+        states = {member.label: state(member, options.pages) for member in members}
+        print(text_of(progress_table(members, states)))
         return
-    environments = slots(options.jobs)
-    print(f"{len(members)} runs, {len(environments)} at a time; what each prints is in output.log in its folder", flush=True)
-    command = member_command(options.configuration, options.overrides, options.pages)
+    page = Path(members[0].run.name).parent.as_posix() if members[0].label else None
+    if page:
+        _check_page(page)
+    environments = slots(options.jobs, {member.params.device for member in members})
+    count = f"{len(members)} runs" if page else "One run"
+    print(f"{count}, {len(environments)} at a time; what each prints is in output.log in its folder", flush=True)
+    command = member_command(options.configuration, options.overrides, options.pages, options.overwrite)
     states = run_members(members, command, environments, options.pages, printer(members))
-    if not sys.stdout.isatty():
-        _print_progress(members, states)
+    table = progress_table(members, states)
+    if not sys.stdout.isatty() or len(fitted(table, *shutil.get_terminal_size())) < len(table):
+        print(text_of(table))
     finished = [member.run.name for member in members if states[member.label] == "finished"]
     try:
-        if finished and members[0].label:
-            _compare(finished, Path(members[0].run.name).parent.as_posix())
+        if finished and page:
+            _compare(finished, page, [member.label for member in members if states[member.label] != "finished"])
     except ImportError as error:
         print(f"No comparison: it takes Jupyter ({error}). Where that is installed: python -m crack_utils compare")
     if len(finished) < len(members):
@@ -181,15 +198,22 @@ def sweep(options: argparse.Namespace) -> None:
 def compare(options: argparse.Namespace) -> None:
     from crack_utils.comparison import find_runs
 
-    _compare([run.name for run in find_runs(options.runs)], check_run_name(options.name))
+    _check_page(check_run_name(options.name))
+    _compare([run.name for run in find_runs(options.runs)], options.name)
 
 
-def _compare(runs: list[str], name: str) -> None:
-    if Run(name).path("params.json").is_file():
-        raise UserError(f"{name} is a run, whose write-up the comparison would replace; give the comparison another --name")
+def _check_page(name: str) -> None:
+    if Run(name).has_params:
+        raise UserError(
+            f"{name} is a run, whose write-up the comparison would replace; "
+            "give the comparison another name (compare --name NAME, sweep -p run_name NAME)"
+        )
+
+
+def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
     from crack_utils.reporting import runner
 
-    print(f"Comparison: {runner.compare(runs, name)}")
+    print(f"Comparison: {runner.compare(runs, name, missing)}")
 
 
 def bench(options: argparse.Namespace) -> None:
@@ -219,10 +243,6 @@ def _print_headline(run: Run) -> None:
     metrics = run.load_metrics()
     print("2 pixel distance: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}".format(**metrics["segmentation_2px"]))
     print("Decision: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, accuracy {accuracy:.4f}".format(**metrics["decision"]))
-
-
-def _print_progress(members: list[Member], states: dict[str, str]) -> None:
-    print(progress_table(members, states).to_string(index=False, na_rep="", float_format="{:.4f}".format))
 
 
 if __name__ == "__main__":

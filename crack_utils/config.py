@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,6 +23,7 @@ AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
 HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
 SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d+|1|1\.0+)")
 TAKEN = {"examples", "figures", "predictions"}  # folders inside a run's
+LONGEST_NAME = 200  # file systems take 255 bytes, and files in a run's folder have names too
 RUN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*")
 
 
@@ -236,6 +238,16 @@ def _in_words(detail: dict[str, Any]) -> str:
     return f"{name}: {message}, got {detail['input']!r}"
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        for key, times in Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)).items():
+            if times > 1:
+                raise yaml.YAMLError(f"{key} stands twice (line {node.start_mark.line + 1} and after)")
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The overrides a configuration file lists.
 
@@ -246,7 +258,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ParameterError(f"no configuration {path}; run configurations are YAML files such as runs/sample.yaml")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ParameterError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
     if values is None:
@@ -258,7 +270,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def is_run_name(name: str) -> bool:
     """Whether ``name`` can name a folder under ``runs/`` and ``report/``, beside those a run has of its own."""
-    is_taken = not TAKEN.isdisjoint(name.split("/")[1:])
+    parts = name.split("/")
+    is_taken = not TAKEN.isdisjoint(parts[1:]) or max(map(len, parts)) > LONGEST_NAME
     return bool(RUN_NAME.fullmatch(name)) and ".." not in name and not name.endswith((".yaml", ".yml")) and not is_taken
 
 
@@ -268,6 +281,11 @@ def check_run_name(name: str) -> str:
     Raises:
         ParameterError: it cannot.
     """
+    taken = TAKEN.intersection(name.split("/")[1:])
+    if taken:
+        raise ParameterError(f"run_name {name!r}: {taken.pop()} is what a run calls a folder of its own; choose another name")
+    if max(map(len, name.split("/"))) > LONGEST_NAME:
+        raise ParameterError(f"run_name {name!r} is longer than {LONGEST_NAME} characters between slashes; shorten it, or name the members")
     if not is_run_name(name):
         raise ParameterError(f"run_name {name!r}: use letters, digits, '.', '_', '+', '-', with '/' for folders, such as trials/first")
     return name

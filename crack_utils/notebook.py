@@ -82,9 +82,13 @@ def read_run(namespace: dict[str, Any], *more: str, quiet: bool = False) -> Run:
 
 def read_runs(namespace: dict[str, Any]) -> tuple[list[Run], str]:
     """The evaluated runs a notebook was asked to compare, after saying what to know of their data, and the page it becomes."""
-    values = read_parameters(namespace, ["runs", "page"])
+    values = read_parameters(namespace, ["runs", "page", "missing"])
     runs = comparison.find_runs(str(values["runs"]).split())
-    for notice in comparison.notices(runs):
+    missing = str(values["missing"] or "").split()
+    notices = comparison.notices(runs)
+    if missing:
+        notices.append(f"Not finished and not in here: {', '.join(missing)}.")
+    for notice in notices:
         show_notice(notice)
     return runs, check_run_name(str(values["page"]))
 

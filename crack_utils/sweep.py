@@ -10,10 +10,12 @@ import itertools
 import os
 import queue
 import re
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,13 @@ def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> 
     swept = [key for _, differing in combinations for key in differing if key in given]
     if swept:
         raise ParameterError(f"{swept[0]} is what the sweep {path} varies; override another parameter, or edit the file")
-    return [_member(name, label, values | differing | given) for label, differing in combinations]
+    members = [_member(name, label, values | differing | given) for label, differing in combinations]
+    first: dict[tuple[str, str | None], str] = {}
+    for member in members:
+        same = first.setdefault((member.params.fingerprint(), member.params.record_run), member.label)
+        if same != member.label:
+            raise ParameterError(f"sweep in {path}: {same} and {member.label} have the same parameters; list every value once")
+    return members
 
 
 def _name_of(file: Path) -> str:
@@ -83,7 +91,8 @@ def _combinations(sweep: Any, path: Path) -> list[tuple[str, dict[str, Any]]]:
     if not isinstance(sweep, dict) or not sweep:
         raise ParameterError(f"sweep in {path}: should hold grid, members or seeds, got {sweep!r}")
     check_names(sweep, ("grid", "members", "seeds"), f"key of sweep in {path}:")
-    grid, members, seeds = sweep.get("grid") or {}, sweep.get("members") or {}, sweep.get("seeds") or []
+    grid, members, seeds = ({} if sweep.get(key) is None else sweep[key] for key in ("grid", "members", "seeds"))
+    seeds = [] if seeds == {} else seeds
     if grid and members:
         raise ParameterError(f"sweep in {path}: give grid or members, not both")
     if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
@@ -105,8 +114,9 @@ def _combinations(sweep: Any, path: Path) -> list[tuple[str, dict[str, Any]]]:
         for label, values in named
         for at, seed in ([((f"seed{number}",), {"seed": number}) for number in seeds] or [((), {})])
     ]
-    if len({label for label, _ in found}) < len(found):
-        raise ParameterError(f"sweep in {path}: two members are called alike; list every value once")
+    for label, times in Counter(label for label, _ in found).items():
+        if times > 1:
+            raise ParameterError(f"sweep in {path}: {times} members would be called {label}; list every value once, or name the members")
     return found
 
 
@@ -133,9 +143,15 @@ def pick_member(path: Path | str, overrides: list[list[str]] | None = None, labe
 
 def is_finished(member: Member, pages: bool) -> bool:
     """Whether a member was trained with these parameters and evaluated, and has its pages if it should."""
-    run = member.run
-    has_pages = not pages or (artifacts.report_dir(run.name) / "index.html").is_file()
-    return run.is_trained and run.is_evaluated and has_pages and _is_of(member)
+    return state(member, pages) == "finished"
+
+
+def state(member: Member, pages: bool) -> str:
+    """How far a member is that nobody works on: open, without pages (if it should have them), or finished."""
+    if not (member.run.is_trained and member.run.is_evaluated and _is_of(member)):
+        return "open"
+    has_pages = not pages or (artifacts.report_dir(member.run.name) / "index.html").is_file()
+    return "finished" if has_pages else "without pages"
 
 
 def _is_of(member: Member) -> bool:
@@ -169,17 +185,25 @@ def progress_table(members: list[Member], states: dict[str, str]) -> pd.DataFram
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
-def slots(jobs: int | None = None) -> list[dict[str, str]]:
+def slots(jobs: int | None = None, devices: Collection[str] = ("auto",)) -> list[dict[str, str]]:
     """The environments members run in side by side: one a GPU, else as many as cores and memory carry.
 
     Args:
         jobs: how many; default: what the machine carries.
+        devices: what the members' parameters ask for.
+
+    Raises:
+        ParameterError: a member asks for one certain GPU.
     """
-    if torch.cuda.is_available():
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if any(":" in device for device in devices):
+        raise ParameterError("device: a sweep gives each member a GPU of its own; say cuda or auto")
+    if torch.cuda.is_available() and set(devices) != {"cpu"}:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-        return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(jobs or len(gpus))]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        count = jobs or len(gpus)
+        threads = str(max(1, cores // count))
+        return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)], "OMP_NUM_THREADS": threads} for i in range(count)]
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else GIB_PER_MEMBER
     count = jobs or max(1, min(cores, gib // GIB_PER_MEMBER))
     return [{"OMP_NUM_THREADS": str(max(1, cores // count))}] * count
@@ -214,7 +238,14 @@ def run_members(
     for environment in environments:
         free.put(environment)
     running: list[subprocess.Popen] = []
-    lock, stopped = threading.Lock(), threading.Event()
+    stopped = False
+    lock, starting = threading.Lock(), threading.Lock()
+
+    def start(*words: Any, **options: Any) -> subprocess.Popen | None:
+        with starting:  # so that a stop comes before it, and it is not done, or behind it, and finds the process
+            process = None if stopped else subprocess.Popen(*words, **options)
+            running.extend([process] if process else [])
+            return process
 
     def note(label: str, state: str) -> None:
         with lock:
@@ -224,10 +255,10 @@ def run_members(
     def work(member: Member) -> None:
         environment = free.get()
         try:
-            if stopped.is_set():
+            if stopped:
                 return
             note(member.label, "running")
-            note(member.label, _run_one(member, command(member), environment, running))
+            note(member.label, _run_one(member, command(member), environment, start))
         finally:
             free.put(environment)
 
@@ -237,23 +268,22 @@ def run_members(
             for done in [pool.submit(work, member) for member in waiting]:
                 done.result()
         except BaseException:
-            stopped.set()
+            with starting:
+                stopped = True
             for process in running:
                 process.terminate()  # the command line takes it as it takes a stop from the keyboard
             raise
     return states
 
 
-def _run_one(member: Member, command: list[str], environment: dict[str, str], running: list[subprocess.Popen]) -> str:
+def _run_one(member: Member, command: list[str], environment: dict[str, str], start: Callable[..., subprocess.Popen | None]) -> str:
     if member.run.is_claimed:
         return "failed: in the hands of another process"
     log = member.run.path("output.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment})
-        running.append(process)
-        status = process.wait()
-        running.remove(process)
+        process = start(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+        status = process.wait() if process else 130
     if status == 0:
         return "finished"
     if status == 130:
@@ -263,12 +293,13 @@ def _run_one(member: Member, command: list[str], environment: dict[str, str], ru
     return f"failed: {why}"
 
 
-def member_command(path: str, overrides: list[list[str]], pages: bool) -> Callable[[Member], list[str]]:
+def member_command(path: str, overrides: list[list[str]], pages: bool, overwrite: bool = False) -> Callable[[Member], list[str]]:
     """The command line that runs one member of a file, as a cluster's engine would submit it."""
 
     def command(member: Member) -> list[str]:
         words = [sys.executable, "-m", "crack_utils", "run", path, *(["--member", member.label] if member.label else [])]
-        return words + [word for pair in overrides for word in ("-p", *pair)] + ([] if pages else ["--no-pages"])
+        words += [word for pair in overrides for word in ("-p", *pair)]
+        return words + ["--no-pages"] * (not pages) + ["--overwrite"] * overwrite
 
     return command
 
@@ -287,8 +318,24 @@ def printer(members: list[Member]) -> Callable[[dict[str, str]], None]:
                 print(f"{label or members[0].run.name}: {states[label]}", flush=True)
             shown.update(states)
             return
-        table = progress_table(members, states).to_string(index=False, na_rep="", float_format="{:.4f}".format)
-        print(f"\x1b[{drawn}A\x1b[J" * bool(drawn) + table, flush=True)
-        drawn = table.count("\n") + 1
+        lines = fitted(progress_table(members, states), *shutil.get_terminal_size())
+        print(f"\x1b[{drawn}A\x1b[J" * bool(drawn) + "\n".join(lines), flush=True)
+        drawn = len(lines)
 
     return show
+
+
+def fitted(table: pd.DataFrame, columns: int, lines: int) -> list[str]:
+    """The lines of a progress table that a terminal can redraw: none longer than it is wide, and of more members than it has lines
+    only those that run or failed, behind a count of all."""
+    counts = table["state"].str.partition(":")[0].value_counts()
+    head = ", ".join(f"{count} {state}" for state, count in counts.items())
+    if len(table) + 2 >= lines:
+        table = table[table["state"].str.match("running|failed")].head(max(1, lines - 4))
+    text = text_of(table).splitlines() if len(table) else []
+    return [line[: columns - 1] for line in (head, *text)]
+
+
+def text_of(table: pd.DataFrame) -> str:
+    """A progress table as text."""
+    return table.to_string(index=False, na_rep="", float_format="{:.4f}".format)

@@ -245,7 +245,7 @@ def test_a_draw_needs_a_cracked_photo_for_every_split(tmp_path):
         find_splits(root, "folder")
     for i in range(12):
         write_pair(tmp_path / f"trip/images/IMG_2024_{1200 + i}.jpg", tmp_path / f"trip/masks/IMG_2024_{1200 + i}.png", (64, 128))
-    with pytest.raises(DataError, match="1 of 1 photos .* 12 images count as crops of one photo, IMG, as their names end alike; rename"):
+    with pytest.raises(DataError, match=r"1 of 1 photos .* 12 images count as crops of one photo, IMG, as their names end alike; rename"):
         find_splits(tmp_path / "trip", "folder")
 
 

@@ -10,9 +10,10 @@ import time
 import pytest
 from conftest import REPOSITORY, write_dataset
 
+from crack_utils.__main__ import main
 from crack_utils.artifacts import Run
 from crack_utils.errors import ParameterError
-from crack_utils.sweep import member_command, pick_member, progress_table, read_members, run_members, slots
+from crack_utils.sweep import fitted, member_command, pick_member, progress_table, read_members, run_members, slots, state
 
 
 def write(home, text, name="trial"):
@@ -73,7 +74,14 @@ def test_what_a_sweep_varies_is_not_overridden(home):
         ("{grid: {epochs: [3]}, members: {a: {}}}", "give grid or members, not both"),
         ("{members: [a]}", "members should hold"),
         ("{seeds: 3}", r"seeds should be a list such as \[101, 102\], got 3"),
-        ("{seeds: [3, 3]}", "two members are called alike"),
+        ("{seeds: [3, 3]}", "2 members would be called seed3"),
+        ("{seeds: [1, '01']}", "seed1 and seed01 have the same parameters"),
+        ("{members: {a: {epochs: 3}, b: {epochs: 3.0}}}", "a and b have the same parameters"),
+        ("{grid: {data_root: [a/b, a-b]}}", "2 members would be called data_root-a-b"),
+        ("{seeds: 0}", "seeds should be a list"),
+        ("{members: [], seeds: [1]}", "members should hold"),
+        ("{grid: {epochs: [3], epochs: [4]}}", r"epochs stands twice"),
+        ("{members: {figures: {}}}", "run_name 'trial/figures': figures is what a run calls a folder of its own"),
         ("{grid: {epoch: [3]}}", r"member epoch-3: unknown parameter epoch; did you mean epochs\?"),
         ("{}", "should hold grid, members or seeds"),
         ("{grid: {}}", "it has no members"),
@@ -188,15 +196,73 @@ def test_gpus_get_one_member_each_and_cores_are_shared(monkeypatch):
     monkeypatch.setattr(sweep.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert slots() == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots()] == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(4)] == ["3", "5", "3", "5"]
+
+
+def test_gpus_are_given_out_and_not_asked_for_and_cpu_members_share_cores(monkeypatch):
+    from crack_utils import sweep
+
+    monkeypatch.setattr(sweep.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 2)
+    assert "CUDA_VISIBLE_DEVICES" not in slots(1, {"cpu"})[0]
+    with pytest.raises(ParameterError, match="a sweep gives each member a GPU of its own; say cuda or auto"):
+        slots(None, {"cuda:1", "auto"})
+
+
+def test_a_stop_between_two_steps_starts_no_member(members, monkeypatch):
+    """The stop comes after a member is said to run and before its process is there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def show(states):
+        if states["seed1"] == "running":
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.5)
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_members(members[:1], lambda _: python("import time; time.sleep(60)"), slots(1), False, show)
+    signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 10), (40, 8)])
+def test_the_table_of_progress_is_redrawn_in_place_on_any_terminal(home, size):
+    many = read_members(write(home, f"sweep: {{grid: {{learning_rate: [0.1, 0.01, 0.001]}}, seeds: {list(range(12))}}}\n"))
+    states = {member.label: "waiting" for member in many} | {many[0].label: "running", many[9].label: "failed: " + 60 * "why "}
+    lines = fitted(progress_table(many, states), *size)
+    assert len(lines) < size[1]
+    assert max(map(len, lines)) < size[0]
+    assert lines[0] == "34 waiting, 1 running, 1 failed"[: size[0] - 1]
+    assert any(line.strip().startswith(many[0].label[: size[0] - 3]) for line in lines)
+
+
+def test_a_member_without_pages_says_so(home):
+    member = read_members(write(home, "sweep: {seeds: [1]}\n"))[0]
+    assert state(member, pages=True) == "open"
+    member.run.folder.mkdir(parents=True)
+    member.run.save_params(member.params, {}, {})
+    for name in ("model.safetensors", "metrics.json"):
+        member.run.path(name).write_text("{}")
+    assert (state(member, pages=True), state(member, pages=False)) == ("without pages", "finished")
+
+
+def test_a_sweep_called_as_a_run_is_refused_before_any_work(home, capsys):
+    path = write(home, "sweep: {seeds: [1]}\n")
+    run = Run("trial")
+    run.folder.mkdir(parents=True)
+    run.save_params(read_members(path)[0].params, {}, {})
+    assert main(["sweep", str(path)]) == 1
+    assert "trial is a run, whose write-up the comparison would replace" in capsys.readouterr().err
+    assert not (home / "runs/trial/seed1").exists()
 
 
 def test_a_member_is_run_by_a_command_of_its_own(home):
     member = read_members(write(home, "sweep: {seeds: [1]}\n"))[0]
     words = member_command("runs/trial.yaml", [["epochs", "2"]], pages=False)(member)
     assert words[1:] == ["-m", "crack_utils", "run", "runs/trial.yaml", "--member", "seed1", "-p", "epochs", "2", "--no-pages"]
+    assert member_command("runs/trial.yaml", [], pages=True, overwrite=True)(member)[-1] == "--overwrite"
 
 
 # --- the whole way
@@ -226,6 +292,8 @@ def test_a_sweep_survives_a_killed_member_resumes_and_compares(home, tmp_path):
     assert sweep.returncode == 1
     assert "architecture-segdecnet_seed1: failed: killed by signal 9" in said
     assert "error: 1 of 4 runs failed; the same command tries them again" in said
+    page = (home / "report" / "trial" / "index.html").read_text()
+    assert "Not finished and not in here: architecture-segdecnet_seed1." in page
     before = {member.run.name: member.run.path("output.log").stat().st_mtime_ns for member in read_members(path)}
 
     sweep = command(home, "-m", "crack_utils", "sweep", path, "--no-pages", "--jobs", "2")

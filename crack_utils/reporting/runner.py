@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,14 +154,17 @@ def _known(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in parameters.items() if key in known}
 
 
-def compare(runs: list[str], name: str) -> Path:
+def compare(runs: list[str], name: str, missing: Collection[str] = ()) -> Path:
     """Execute compare.ipynb on evaluated runs and render it to ``report/NAME/index.html``, also if it failed.
+
+    Args:
+        missing: members of a sweep that belong there, but are not finished.
 
     Raises:
         NotebookFailed: see :func:`execute`; the page says why.
     """
     try:
-        execute("compare", Run(name), {"runs": " ".join(runs), "page": name})
+        execute("compare", Run(name), {"runs": " ".join(runs), "page": name, "missing": " ".join(missing)})
     except NotebookFailed:
         pages.write_comparison(runs, name)
         raise
