@@ -114,11 +114,11 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each combination of differing parameters, best on val first: figures as mean ± standard deviation over its seeds."""
     rows = []
     for group, runs in by_group(frame).items():
-        is_best = not rows and runs["val F1"].notna().any()
+        is_best = not rows and len(runs) < len(frame) and runs["val F1"].notna().any()
         row = {"Combination": f"{group} (best on val)" if is_best else group, "Runs": len(runs)}
         row |= {title: spread(runs[title]) for title in FIGURES}
         if frame["published F1"].notna().any():
-            row["published F1"] = "not published" if runs["published F1"].isna().all() else f"{runs['published F1'].mean():.4f}"
+            row["published F1"] = "not published" if runs["published F1"].isna().all() else spread(runs["published F1"].drop_duplicates())
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)
 
@@ -134,7 +134,8 @@ def paired_table(frame: pd.DataFrame) -> pd.DataFrame:
     """The combination best on val against each other one, image by image on the cracked test images all runs share: the mean
     difference of F1 (of means over seeds), its 95 % interval over photos, and p of a permutation test by photo. Empty where there is
     one combination, or no image in common."""
-    f1 = {group: _f1_by_image(runs["run"]) for group, runs in by_group(frame).items()}
+    groups = by_group(frame)
+    f1 = {group: _f1_by_image(runs["run"]) for group, runs in groups.items()}
     best, *others = f1
     rows: list[tuple[Any, ...]] = []
     for other in others:
@@ -144,7 +145,8 @@ def paired_table(frame: pd.DataFrame) -> pd.DataFrame:
         found = paired_difference(both["a"], both["b"], both.index.get_level_values("photo"))
         interval = "" if np.isnan(found["low"]) else f"{found['low']:+.3f} to {found['high']:+.3f}"
         p = f"{found['p']:.3f}" if found["photos"] >= LEAST_PHOTOS else ""
-        seeds = f"yes, it is below {record.F1_NOISE}" if abs(found["difference"]) < record.F1_NOISE else "less likely"
+        _, chance = chance_between_seeds(groups, len(groups[best]), len(groups[other])) or (None, record.F1_NOISE)
+        seeds = f"yes, it is below {chance:.3g}" if abs(found["difference"]) < chance else "less likely"
         rows.append((f"{best} against {other}", len(both), found["photos"], f"{found['difference']:+.3f}", interval, p, seeds))
     columns = ["On the same images", "Images", "Photos", "Difference of F1", "95 % interval", "p", "Could be seeds alone"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
@@ -210,10 +212,26 @@ def notices(runs: Sequence[Run]) -> list[str]:
         texts.append(f"These runs were not tested on the same images ({titles}): their figures cannot be compared.")
     elif first.get("test_is_part_of_official") and not first["drawn"]:
         texts.append(f"Test figures are those of the {first['test_title']}, not of the whole official test set.")
+    resolved = [run.load_resolved() for run in runs]
+    unlike = [values["run_name"] for values in resolved if record.is_comparable(values) and record.differences(values)]
+    if unlike:
+        texts.append(f"Not trained like the published runs they are set beside, as their pages tell: {', '.join(unlike)}.")
     for note in dict.fromkeys(note for fact in facts.values() for note in fact["notes"]):
         names = [name for name, fact in facts.items() if note in fact["notes"]]
         texts.append(note if len(names) == len(facts) else f"{', '.join(names)}: {note}")
     return texts
+
+
+def chance_between_seeds(groups: dict[str, pd.DataFrame], *counts: int) -> tuple[float, float] | None:
+    """What seeds alone do, from all groups with several: the standard deviation of F1 on test, pooled, and how far the means of
+    two combinations of so many runs come apart by it in 95 of 100 cases. None where no group has several seeds."""
+    several = [runs["test F1"] for runs in groups.values() if runs["seed"].nunique() > 1]
+    if not several:
+        return None
+    freedom = sum(len(values) - 1 for values in several)
+    deviation = (sum(((values - values.mean()) ** 2).sum() for values in several) / freedom) ** 0.5
+    deviation = max(deviation, record.F1_DEVIATION) if freedom < 4 else deviation  # of few seeds it may come out too small
+    return deviation, stats.t.ppf(0.975, freedom) * deviation * sum(1 / count for count in counts) ** 0.5
 
 
 def words(frame: pd.DataFrame) -> str:
@@ -231,12 +249,9 @@ def words(frame: pd.DataFrame) -> str:
         f"{len(frame)} runs of {len(groups)} combinations. Val prefers **{best['group'].iloc[0]}**: "
         f"mean F1 {spread(best['val F1'])} on val and {spread(best['test F1'])} on test, which took no part in the choice."
     ]
-    several = [runs["test F1"] for runs in groups if runs["seed"].nunique() > 1]
-    if several:
-        freedom = sum(len(values) - 1 for values in several)
-        deviation = (sum(((values - values.mean()) ** 2).sum() for values in several) / freedom) ** 0.5
-        deviation = max(deviation, record.F1_DEVIATION) if freedom < 4 else deviation  # of few seeds it may come out too small
-        chance = stats.t.ppf(0.975, freedom) * deviation * (1 / len(best) + 1 / len(second)) ** 0.5
+    known = chance_between_seeds(by_group(frame), len(best), len(second))
+    if known:
+        deviation, chance = known
         says = "may be chance between seeds" if abs(gap) <= chance else "is more than chance between seeds"
         sentences.append(
             f"Between seeds, F1 on test has a standard deviation of {deviation:.3f}. On test the second, {second['group'].iloc[0]}, lies "

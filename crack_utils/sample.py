@@ -6,7 +6,6 @@ marks, straight joints and soft line shadows are there to be mistaken for them, 
 
 import hashlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -40,18 +39,27 @@ def ensure_sample(folder: Path, seed: int = 0) -> Path:
     folder = Path(folder)
     source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     stamp = f"These images are drawn by crack_utils/sample.py ({source}, seed {seed}). They are not photos.\n"
-    if folder.exists():
-        if not is_drawn(folder):
-            raise DataError(f"{folder} is not a drawn sample (no {STAMP} in it); remove it or give another folder")
-        if (folder / STAMP).read_text(encoding="utf-8") == stamp:
-            return folder
+
+    def is_there() -> bool:
+        return is_drawn(folder) and (folder / STAMP).read_text(encoding="utf-8") == stamp
+
+    if is_there():
+        return folder
+    if folder.exists() and not is_drawn(folder):
+        raise DataError(f"{folder} is not a drawn sample (no {STAMP} in it); remove it or give another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".sample-") as scratch:
         fresh = Path(scratch) / "sample"
         write_sample(fresh, seed)
         (fresh / STAMP).write_text(stamp, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(fresh, folder)
+        # Another process may have drawn it meanwhile, and read it already: what is right stays.
+        if folder.exists() and not is_there():
+            os.replace(folder, Path(scratch) / "old")
+        try:
+            os.rename(fresh, folder)
+        except OSError:
+            if not is_there():
+                raise
     return folder
 
 

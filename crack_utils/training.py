@@ -333,6 +333,11 @@ class Training:
             self.run.log(f"{name}: {total} images, {count['positives']} with a crack, {count['negatives']} without")
         if self.params.positive_weights and self.pos_weights[1] is None:
             self.run.log("Note: train has no crack-free images to balance: the decision's positive weight stays 1")
+        share = self.params.hard_negative_mining
+        if isinstance(share, float) and share and not len(hardest(self.difficulty, share)):
+            self.run.log(
+                f"Note: hard_negative_mining {share} of {len(self.difficulty)} images is less than one: nothing is trained on twice"
+            )
         self.run.log(f"Network: {self.params.architecture} with {count_parameters(self.model):,} parameters")
 
     def _epoch_line(self, row: dict[str, float]) -> str:

@@ -10,8 +10,6 @@ stopped ones go on. When all are done: ``python -m crack_utils compare networks 
 import argparse
 import sys
 
-import submitit
-
 from crack_utils import artifacts
 from crack_utils.errors import UserError
 from crack_utils.sweep import is_finished, member_command, read_members
@@ -22,16 +20,21 @@ def main() -> int:
     parser.add_argument("configuration")
     parser.add_argument("--cluster", default=None, help="slurm or local; default: what submitit finds")
     parser.add_argument("--partition", default=None, help="Slurm's partition")
-    parser.add_argument("--hours", type=float, default=24, help="time limit of a member")
+    parser.add_argument("--hours", type=int, default=24, help="time limit of a member")
     parser.add_argument("--no-pages", action="store_false", dest="pages", help="train and evaluate only")
     options = parser.parse_args()
     try:
+        import submitit
+
         members = [member for member in read_members(options.configuration) if not is_finished(member, options.pages)]
-    except UserError as error:
+        executor = submitit.AutoExecutor(artifacts.home() / "runs" / "submitted", cluster=options.cluster)
+    except ImportError:
+        print("error: this takes submitit; install it with pip install -e '.[cluster]'", file=sys.stderr)
+        return 1
+    except (UserError, RuntimeError, ValueError) as error:  # submitit's: no such cluster, or no Slurm on this machine
         print(f"error: {error}", file=sys.stderr)
         return 1
-    executor = submitit.AutoExecutor(artifacts.home() / "runs" / "submitted", cluster=options.cluster)
-    executor.update_parameters(timeout_min=int(60 * options.hours), cpus_per_task=4, gpus_per_node=1 if options.cluster != "local" else 0)
+    executor.update_parameters(timeout_min=60 * options.hours, cpus_per_task=4, gpus_per_node=1 if options.cluster != "local" else 0)
     if options.partition:
         executor.update_parameters(slurm_partition=options.partition)
     command = member_command(options.configuration, [], options.pages)

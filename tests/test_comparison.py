@@ -70,6 +70,40 @@ def test_a_gap_is_judged_by_what_seeds_do():
     assert "differ in nothing but their seed: mean F1 0.700 ± 0.014" in comparison.words(frame(0.69, 0.71).assign(group="all"))
 
 
+def test_pairs_are_judged_by_the_same_measure_of_chance_as_the_words(runs):
+    frame = comparison.load(runs)
+    (row,) = comparison.paired_table(frame).to_dict("records")
+    _, chance = comparison.chance_between_seeds(comparison.by_group(frame), 2, 2)
+    is_small = abs(float(row["Difference of F1"])) < chance
+    assert row["Could be seeds alone"] == (f"yes, it is below {chance:.3g}" if is_small else "less likely")
+    assert ("may be chance between seeds" in comparison.words(frame)) == is_small
+    assert f"(which reaches {chance:.3f} in 95 of 100 cases)" in comparison.words(frame)
+    once = frame[frame["seed"] == 0]
+    (row,) = comparison.paired_table(once).to_dict("records")
+    assert row["Could be seeds alone"] in ("less likely", "yes, it is below 0.01")
+
+
+def test_published_figures_come_with_the_spread_of_their_seeds_and_a_warning(runs):
+    def named(run, record_run):
+        values = json.loads(run.path("params.json").read_text())
+        values["record_run"] = values["given"]["record_run"] = record_run
+        values["given"]["seed"] = values["seed"] = 101 + values["seed"]
+        run.path("params.json").write_text(json.dumps(values))
+
+    for run in runs[:2]:
+        named(run, "seeds4")
+    table = comparison.summary_table(comparison.load(runs)).set_index("Combination")
+    name = next(name for name in table.index if name.startswith("rate0.001"))
+    assert table.loc[name, "published F1"] == "0.755 ± 0.005"  # of the same two seeds
+    (warning,) = [text for text in comparison.notices(runs) if text.startswith("Not trained like the published runs")]
+    assert all(run.name in warning for run in runs[:2]) and runs[2].name not in warning
+
+
+def test_one_combination_is_no_best(runs):
+    table = comparison.summary_table(comparison.load(runs[:2]))
+    assert table["Combination"].tolist() == ["rate0.001"]
+
+
 def test_each_run_is_linked_where_it_has_pages(runs):
     page = artifacts.report_dir(runs[0].name) / "index.html"
     page.parent.mkdir(parents=True)

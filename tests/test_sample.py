@@ -54,6 +54,23 @@ def test_an_old_drawing_is_replaced_and_anything_else_is_left_alone(tmp_path, mo
     assert (tmp_path / "photos" / "mine.jpg").exists()
 
 
+def test_processes_that_draw_at_once_leave_what_one_of_them_reads(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
+    draw = sample.write_sample
+
+    def overtaken(folder, seed):
+        draw(folder, seed)
+        with monkeypatch.context() as other:
+            other.setattr(sample, "write_sample", draw)
+            sample.ensure_sample(tmp_path / "sample", seed)
+        (tmp_path / "sample" / "read.txt").touch()
+
+    monkeypatch.setattr(sample, "write_sample", overtaken)
+    folder = sample.ensure_sample(tmp_path / "sample")
+    assert (folder / "read.txt").exists()  # the other's, untouched
+    assert [path.name for path in tmp_path.iterdir()] == ["sample"]
+
+
 def test_masks_lie_on_cracks_darker_than_what_is_beside_them(drawn):
     for pair in find_pairs(drawn, "train"):
         grey, mask = np.asarray(Image.open(pair.image_path).convert("L"), float), np.asarray(Image.open(pair.mask_path)) > 127

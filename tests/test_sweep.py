@@ -310,6 +310,15 @@ def test_a_sweep_survives_a_killed_member_resumes_and_compares(home, tmp_path):
     assert table["test F1"].notna().all()
 
 
+def test_the_example_for_clusters_says_what_it_lacks(home, tmp_path):
+    (tmp_path / "submitit.py").write_text("raise ImportError")
+    path = write(home, "sweep: {seeds: [1]}\n")
+    environment = {**os.environ, "CRACK_HOME": str(home), "PYTHONPATH": str(tmp_path)}
+    script = [sys.executable, str(REPOSITORY / "docs" / "submit_sweep.py"), str(path)]
+    done = subprocess.run(script, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: this takes submitit; install it with pip install -e '.[cluster]'\n")
+
+
 @pytest.mark.slow
 def test_the_example_for_clusters_submits_each_member_through_an_engine(home, tmp_path):
     """With the engine's local executor in the cluster's place."""
