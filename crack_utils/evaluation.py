@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +20,8 @@ from crack_utils.errors import ParameterError, UserError
 from crack_utils.layouts import Crop
 from crack_utils.model import FAMILY
 from crack_utils.protocols import Measured
+
+BLOCK = 32  # predictions held at a time, so that all cores count
 
 
 def resolve_device(name: str) -> torch.device:
@@ -104,14 +107,18 @@ def check_finite(seg_prob: torch.Tensor | np.ndarray) -> None:
 def judge(
     predictions: Iterator[tuple[Any, torch.Tensor | np.ndarray, float]], thresholds: np.ndarray = metrics.SEG_THRESHOLDS
 ) -> Judgement:
-    """Count over a split, image by image: each prediction is ``(crop, seg_prob, decision_prob)``, the crop has a ``mask``."""
+    """Count over a split, some images at a time: each prediction is ``(crop, seg_prob, decision_prob)``, the crop has a ``mask``."""
     counts, has_crack, decision_probs = [], [], []
-    for crop, seg_prob, decision_prob in predictions:
-        check_finite(seg_prob)
-        counts.append([count[0] for count in metrics.tolerance_counts([seg_prob], [crop.mask], thresholds)])
-        has_crack.append(bool(crop.mask.any()))
-        decision_probs.append(decision_prob)
-    tp, fp, fn = np.array(counts).transpose(1, 0, 2)
+    predictions = iter(predictions)
+    while block := list(itertools.islice(predictions, BLOCK)):
+        crops, seg_probs, probs = zip(*block, strict=True)
+        for seg_prob in seg_probs:
+            check_finite(seg_prob)
+        masks = [crop.mask for crop in crops]
+        counts.append(metrics.tolerance_counts(seg_probs, masks, thresholds))
+        has_crack += [bool(mask.any()) for mask in masks]
+        decision_probs += probs
+    tp, fp, fn = np.concatenate(counts, axis=1)
     return Judgement(thresholds, tp, fp, fn, np.array(has_crack), np.array(decision_probs, np.float32))
 
 
@@ -120,7 +127,7 @@ def choose_threshold(judgement: Judgement) -> int:
     return metrics.best_threshold(judgement.per_image[2])
 
 
-def applied_threshold(seg_prob: np.ndarray, decided: bool, threshold: float, params: RunParameters) -> float:
+def applied_threshold(seg_prob: np.ndarray | torch.Tensor, decided: bool, threshold: float, params: RunParameters) -> float:
     """The segmentation threshold of one test image: ``threshold``, but for those the run's parameters
 
     - blacken (``blackening``): decided crack-free, infinity, which nothing exceeds;
@@ -128,7 +135,7 @@ def applied_threshold(seg_prob: np.ndarray, decided: bool, threshold: float, par
     """
     if params.blackening and not decided:
         return np.inf
-    if params.lowered_threshold and decided and not (seg_prob.astype(np.float64) > threshold).any():
+    if params.lowered_threshold and decided and not float(seg_prob.max()) > threshold:
         return 0.9 * threshold
     return threshold
 
@@ -178,7 +185,7 @@ def score_run(run: Run, data: RunData, predicted: Callable[[str], Iterator[tuple
     params = data.params
 
     @contextlib.contextmanager
-    def stored_predictions(split: str) -> Iterator[Iterator[tuple[Crop, np.ndarray, float]]]:
+    def stored_predictions(split: str) -> Iterator[Iterator[tuple[Crop, np.ndarray | torch.Tensor, float]]]:
         with write_predictions(run.folder, split) as writer:
             yield _storing(predicted(split), writer)
 
@@ -204,7 +211,7 @@ def score_run(run: Run, data: RunData, predicted: Callable[[str], Iterator[tuple
         "protocols": protocols.protocol_figures(test),
         "intervals": protocols.intervals(per_image, decision_threshold),
         "without_leaks": protocols.without_leaks(per_image, leaking, decision_threshold),
-        "engineering": protocols.engineering(per_image),
+        "engineering": protocols.engineering(per_image, params.mm_per_px),
         "failures": protocols.failures(per_image),
     }
     run.save_per_image(per_image)
@@ -219,11 +226,11 @@ def score_run(run: Run, data: RunData, predicted: Callable[[str], Iterator[tuple
 
 
 def measure_test(
-    predictions: Iterator[tuple[Crop, np.ndarray, float]], threshold: float, decided_at: float, params: RunParameters
+    predictions: Iterator[tuple[Crop, np.ndarray | torch.Tensor, float]], threshold: float, decided_at: float, params: RunParameters
 ) -> Measured:
     """Measure test at the thresholds val chose, image by image."""
 
-    def images() -> Iterator[tuple[dict[str, Any], np.ndarray, np.ndarray, float]]:
+    def images() -> Iterator[tuple[dict[str, Any], np.ndarray | torch.Tensor, np.ndarray, float]]:
         for crop, seg_prob, decision_prob in predictions:
             decision_prob = float(np.float32(decision_prob))
             about = {"stem": crop.pair.stem, "photo": crop.pair.photo, "decision_prob": decision_prob}
@@ -234,13 +241,15 @@ def measure_test(
     return test
 
 
-def _storing(predictions: Iterator[tuple[Crop, torch.Tensor, float]], writer: PredictionWriter) -> Iterator[tuple[Crop, np.ndarray, float]]:
-    """Hand predictions on as arrays, each stored first."""
+def _storing(
+    predictions: Iterator[tuple[Crop, torch.Tensor, float]], writer: PredictionWriter
+) -> Iterator[tuple[Crop, np.ndarray | torch.Tensor, float]]:
+    """Hand predictions on, each stored first; those on a GPU stay there."""
     for crop, tensor, decision_prob in predictions:
         check_finite(tensor)
         seg_prob = tensor.cpu().numpy()
         writer.add(crop.pair.stem, seg_prob, crop.mask, decision_prob)
-        yield crop, seg_prob, decision_prob
+        yield crop, tensor if tensor.is_cuda else seg_prob, decision_prob
 
 
 def _describe(results: dict[str, Any], data: RunData, chosen_on: str, time_s: float) -> list[str]:

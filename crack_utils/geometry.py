@@ -11,7 +11,14 @@ from skimage.morphology import skeletonize
 
 
 def skeleton(mask: np.ndarray) -> np.ndarray:
-    """Thin a mask to (H, W) bool lines one pixel wide; each 8-connected piece keeps at least a pixel (Zhang and Suen 1984)."""
+    """Thin a mask to lines one pixel wide; each 8-connected piece keeps at least a pixel (Zhang and Suen 1984).
+
+    Args:
+        mask: (H, W), true on crack.
+
+    Returns:
+        (H, W) bool.
+    """
     return skeletonize(np.asarray(mask, bool))
 
 
@@ -82,6 +89,10 @@ def _distance_to_zero(mask: np.ndarray) -> np.ndarray:
 
 def to_millimetres(geometry: dict[str, float], mm_per_px: float) -> dict[str, float]:
     """Turn :func:`crack_geometry` into ``length_mm``, ``width_mean_mm``, ``width_p95_mm`` and ``density_per_m`` (m of crack per m^2).
+
+    Args:
+        geometry: numbers or columns by name.
+        mm_per_px: side of a pixel on the surface, in millimetres.
 
     Raises:
         ValueError: ``mm_per_px`` is not above 0.
@@ -166,5 +177,13 @@ def disc(radius_px: int) -> np.ndarray:
 
 
 def dilate_disc(mask: np.ndarray, radius_px: int) -> np.ndarray:
-    """Dilate an (H, W) mask by a disc: true within ``radius_px`` of the mask; radius 0 leaves it as it is."""
+    """Dilate a mask by a disc.
+
+    Args:
+        mask: (H, W), true on crack.
+        radius_px: in pixels; 0 leaves the mask.
+
+    Returns:
+        (H, W) bool, true within ``radius_px`` of the mask.
+    """
     return cv2.dilate(np.asarray(mask, bool).astype(np.uint8), disc(radius_px)).astype(bool)

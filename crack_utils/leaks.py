@@ -14,8 +14,9 @@ from crack_utils.layouts import SPLITS, Crop
 
 COARSE, FINE = 32, 128  # sides of the thumbnails; the fine ones confirm what the coarse ones suspect
 # Real photos and the drawn sample: unrelated images correlate by at most 0.25 (coarse) and 0.18 (fine); copies by at least 0.61,
-# were they turned, brightened, compressed to quality 30 or painted over in a corner.
-ALIKE = 0.5
+# were they turned, brightened, compressed to quality 30, painted over in a corner, or shifted by 6 pixels of 640.
+SUSPECT, ALIKE = 0.3, 0.5  # coarse, fine
+SHIFT = 8  # cells of a fine thumbnail by which two may be shifted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +26,12 @@ class Leaks:
     Args:
         crops: of the photos with crops in several splits: stems by photo and split.
         duplicates: (split, stem, earlier split, stem, correlation) of nearly equal images, the most alike first.
+        copied: by split, all crops of the photos of which a crop is among the duplicates: another split has them under another name.
     """
 
     crops: dict[str, dict[str, list[str]]]
     duplicates: list[tuple[str, str, str, str, float]]
+    copied: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def photos(self) -> dict[str, list[str]]:
@@ -36,10 +39,8 @@ class Leaks:
         return {photo: list(stems) for photo, stems in self.crops.items()}
 
     def leaking_stems(self, split: str) -> set[str]:
-        """Images of a split whose photo another split has too, or that nearly equal an image of another."""
-        shared = {stem for stems in self.crops.values() for stem in stems.get(split, [])}
-        sides = [side for *pair, _ in self.duplicates for side in (pair[:2], pair[2:])]
-        return shared | {stem for name, stem in sides if name == split}
+        """Images of a split whose photo another split has too, under its own name or, as a nearly equal crop tells, another."""
+        return {stem for stems in self.crops.values() for stem in stems.get(split, [])} | set(self.copied.get(split, []))
 
     def notes(self) -> list[str]:
         """What a reader of scores should know; empty where nothing leaks."""
@@ -70,22 +71,30 @@ def _too_good(splits: Iterable[str]) -> str:
 
 
 def find_leaks(splits: dict[str, Sequence[Crop]]) -> Leaks:
-    """Look for what splits share. Crops that overlap only in part have to share their photo's name to be found."""
+    """Look for what splits share. Crops that overlap only in part have to share their photo's name to be found: a copy that is shifted
+    by more than a hundredth of the image, or enlarged by a twentieth, may not be."""
     crops: dict[str, dict[str, list[str]]] = {}
     for split in SPLITS:
         for crop in splits[split]:
             crops.setdefault(crop.pair.photo, {}).setdefault(split, []).append(crop.pair.stem)
     shared = {photo: stems for photo, stems in sorted(crops.items()) if len(stems) > 1}
-    return Leaks(shared, _find_duplicates(splits))
+    duplicates = _find_duplicates(splits)
+    sides = {side for *pair, _ in duplicates for side in (tuple(pair[:2]), tuple(pair[2:]))}
+    copied = {}
+    for split in SPLITS:
+        photos = {crop.pair.photo for crop in splits[split] if (split, crop.pair.stem) in sides}
+        stems = [crop.pair.stem for crop in splits[split] if crop.pair.photo in photos]
+        copied |= {split: stems} if stems else {}
+    return Leaks(shared, duplicates, copied)
 
 
 def _find_duplicates(splits: dict[str, Sequence[Crop]]) -> list[tuple[str, str, str, str, float]]:
     coarse = {split: np.stack([thumbnail(crop.image, COARSE) for crop in splits[split]]) for split in SPLITS}
-    fine = functools.cache(lambda split, i: thumbnail(splits[split][i].image, FINE)[None])
+    fine = functools.cache(lambda split, i: thumbnail(splits[split][i].image, FINE))
     found = []
     for earlier, later in itertools.combinations(SPLITS, 2):
-        for i, j in np.argwhere(correlation(coarse[later], coarse[earlier]) >= ALIKE).tolist():
-            alike = correlation(fine(later, i), fine(earlier, j)).item()
+        for i, j in np.argwhere(correlation(coarse[later], coarse[earlier]) >= SUSPECT).tolist():
+            alike = shifted_correlation(fine(later, i), fine(earlier, j))
             if alike >= ALIKE:
                 found.append((later, splits[later][i].pair.stem, earlier, splits[earlier][j].pair.stem, round(alike, 3)))
     return sorted(found, key=lambda duplicate: -duplicate[-1])
@@ -108,6 +117,12 @@ def correlation(these: np.ndarray, those: np.ndarray) -> np.ndarray:
     """(N, M): how much thumbnails (N, S, S) and (M, S, S) are alike, 1 for equal ones, each turned and flipped as fits best."""
     flat = those.reshape(len(those), -1).T
     return functools.reduce(np.maximum, (turned.reshape(len(these), -1) @ flat for turned in _turns(these)))
+
+
+def shifted_correlation(this: np.ndarray, that: np.ndarray) -> float:
+    """How much two thumbnails (S, S) are alike, 1 for equal ones: the one turned, flipped and shifted by up to SHIFT as fits best."""
+    inner = (np.ascontiguousarray(turned[0, SHIFT:-SHIFT, SHIFT:-SHIFT]) for turned in _turns(this[None]))
+    return max(float(cv2.matchTemplate(that, part, cv2.TM_CCOEFF_NORMED).max()) for part in inner)
 
 
 def _turns(thumbnails: np.ndarray) -> Iterator[np.ndarray]:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,7 +53,50 @@ __all__ = [
 SEG_THRESHOLDS = np.arange(0.1, 1, 0.005)  # the 180 values of the record
 CHUNK = 2**17  # pixels looked up at a time: what is made on the way stays in the processor's cache
 TABLE_CELLS = (2**12, 2**16)  # equal cells of [0, 1] in which thresholds are looked up: the coarser that tells them apart
-CELLS = 2**16  # equal cells of [0, 1] in which probabilities are counted
+CELL_BITS = 14  # of a float32, which probabilities in one cell may differ in: 512 cells from a power of two to the next
+CELLS = 2 * ((int(np.float32(0.5).view(np.uint32)) >> CELL_BITS) + 1)  # by the probability below 0.5, mirrored above
+
+
+# --- what goes in ----------------------------------------------------------------------------------------------------
+
+
+def _array(values: Any) -> np.ndarray:
+    """An array, or a tensor on any device, as an array."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+    return np.asarray(values)
+
+
+def _image(prob: Any, mask: Any) -> tuple[np.ndarray, np.ndarray]:
+    """One image's probabilities, float32 or float64, and its mask, bool, both (H, W).
+
+    Raises:
+        ValueError: other shapes.
+    """
+    prob, mask = _array(prob), _array(mask)
+    _check_shapes(prob.shape, mask.shape)
+    return prob if prob.dtype == np.float32 else prob.astype(np.float64), mask.astype(bool, copy=False)
+
+
+def _check_shapes(prob: tuple[int, ...], mask: tuple[int, ...]) -> None:
+    if tuple(prob) != tuple(mask):
+        raise ValueError(f"probabilities of shape {tuple(prob)}, but a mask of {tuple(mask)}; they must be alike")
+    if len(prob) != 2 or 0 in prob:
+        raise ValueError(f"an image must be (H, W) with pixels in it, got {tuple(prob)}; several are (N, H, W), without a channel")
+
+
+def _ascending(thresholds: Any) -> np.ndarray:
+    thresholds = np.asarray(thresholds, np.float64)
+    if np.isnan(thresholds).any() or not (np.diff(thresholds) > 0).all():
+        raise ValueError("thresholds must ascend; sort them")
+    return thresholds
+
+
+def check_probabilities(prob: np.ndarray | torch.Tensor) -> None:
+    """Raise ValueError for what is not all in [0, 1]."""
+    if math.prod(prob.shape) and not (prob.min() >= 0 and prob.max() <= 1):
+        raise ValueError(f"probabilities must lie in [0, 1], got {prob.min():.6g} to {prob.max():.6g}; logits need a sigmoid first")
 
 
 # --- how many thresholds a probability exceeds -----------------------------------------------------------------------
@@ -70,6 +114,8 @@ def _make_tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarra
         rounded = values.astype(np.float32)
         values = np.where(rounded.astype(np.float64) > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
     inside = np.flatnonzero((values >= 0) & (values < 1))
+    if len(values) >= 2**16:  # more than the table's integers count
+        return None
     for cells in TABLE_CELLS:
         cell = (values[inside] * cells).astype(int)
         if len(set(cell)) == len(cell):
@@ -80,24 +126,20 @@ def _make_tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarra
     return None
 
 
-def exceeded(prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+def exceeded(prob: np.ndarray | torch.Tensor, thresholds: np.ndarray) -> np.ndarray:
     """How many thresholds each probability is above, exactly: a table tells for each cell of [0, 1].
 
     Args:
-        prob: float32 or float64 in [0, 1], of any shape.
+        prob: in [0, 1], of any shape.
         thresholds: (T,) ascending, compared in float64.
 
     Returns:
         Small integers of the same shape, 0 to T.
     """
+    prob, thresholds = _array(prob), _ascending(thresholds)
+    prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
     check_probabilities(prob)
     return _look_up(prob, thresholds, _tables(thresholds, prob.dtype))
-
-
-def check_probabilities(prob: np.ndarray | torch.Tensor) -> None:
-    """Raise ValueError for what is not all in [0, 1]."""
-    if math.prod(prob.shape) and not (prob.min() >= 0 and prob.max() <= 1):
-        raise ValueError(f"probabilities must lie in [0, 1], got {prob.min():.6g} to {prob.max():.6g}; logits need a sigmoid first")
 
 
 def _tables(thresholds: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
@@ -116,7 +158,7 @@ def _above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarra
     """Pixels of each kind (H, W) that exceed threshold 0, 1, ...: (kinds, T + 1), the first column all of the kind."""
     check_probabilities(prob)
     size = len(thresholds) + 1
-    step = np.uint16(size) if kinds * size < 2**16 else size
+    step = (np.uint16 if kinds * size < 2**16 else np.int64)(size)
     histogram = np.zeros(kinds * size, np.int64)
     prob, kind, tables = prob.ravel(), kind.ravel(), _tables(thresholds, prob.dtype)
     for start in range(0, prob.size, CHUNK):
@@ -146,15 +188,13 @@ def tolerance_counts(
         TP, FP and FN, each (N, T) int64.
 
     Raises:
-        ValueError: shapes that differ, thresholds that do not ascend, probabilities outside [0, 1].
+        ValueError: shapes that differ or have a channel, thresholds that do not ascend, probabilities outside [0, 1].
 
     Source: the published record's metric (Bozic et al.'s experiments on CRACK500).
     """
-    thresholds = np.asarray(thresholds, np.float64)
+    thresholds = _ascending(thresholds)
     if len(probs) != len(masks):
         raise ValueError(f"{len(probs)} probability maps, but {len(masks)} masks")
-    if (np.diff(thresholds) <= 0).any():
-        raise ValueError("thresholds must ascend; sort them")
 
     def count(i: int) -> np.ndarray:
         return _count_one(probs[i], masks[i], thresholds, tolerance_px)
@@ -170,14 +210,11 @@ def tolerance_counts(
 
 def _count_one(prob: np.ndarray | torch.Tensor, mask: np.ndarray | torch.Tensor, thresholds: np.ndarray, tolerance_px: int) -> np.ndarray:
     """TP, FP, FN of one image, (3, T)."""
-    if tuple(prob.shape) != tuple(mask.shape):
-        raise ValueError(f"probabilities of shape {tuple(prob.shape)}, but a mask of {tuple(mask.shape)}; they must be alike")
     if isinstance(prob, torch.Tensor) and prob.device.type == "cuda":
-        far, near_only, crack = _above_on_device(prob, mask, thresholds, tolerance_px)
+        _check_shapes(prob.shape, mask.shape)
+        far, near_only, crack = _above_on_device(prob.detach(), mask, thresholds, tolerance_px)
     else:
-        prob, mask = (np.asarray(each.cpu() if isinstance(each, torch.Tensor) else each) for each in (prob, mask))
-        mask = mask.astype(bool, copy=False)
-        prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
+        prob, mask = _image(prob, mask)
         kind = dilate(mask, tolerance_px).astype(np.uint8) + mask  # 0 far, 1 near only, 2 crack
         far, near_only, crack = _above(prob, kind, 3, thresholds)
     return np.stack([(near_only + crack)[1:], far[1:], crack[0] - crack[1:]])
@@ -211,12 +248,17 @@ def disc_counts(prob: np.ndarray, mask: np.ndarray, thresholds: np.ndarray, radi
         prob: (H, W) probabilities in [0, 1].
         mask: (H, W) bool.
         thresholds: (T,) ascending.
+        radius_px: of the disc, in pixels.
 
     Returns:
         ``hit``, ``predicted``, ``found`` (T,) each, and ``truth``, a number.
+
+    Raises:
+        ValueError: as :func:`tolerance_counts`.
+
+    Source: the tolerance margin of CrackForest (Shi et al. 2016) and DeepCrack (Zou et al. 2019).
     """
-    prob, mask = np.asarray(prob), np.asarray(mask, bool)
-    prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
+    (prob, mask), thresholds = _image(prob, mask), _ascending(thresholds)
     far, near = _above(prob, dilate_disc(mask, radius_px), 2, thresholds)
     # Dilating the prediction at each threshold is one look at the largest probability within the disc.
     found = _above(cv2.dilate(prob, disc(radius_px)), mask, 2, thresholds)[1]
@@ -224,15 +266,34 @@ def disc_counts(prob: np.ndarray, mask: np.ndarray, thresholds: np.ndarray, radi
 
 
 def tolerance_maps(prob: np.ndarray, mask: np.ndarray, threshold: float, tolerance_px: int = 2) -> tuple[np.ndarray, ...]:
-    """Where the hits, misses and false alarms of :func:`tolerance_counts` lie: three (H, W) bool maps."""
-    mask = np.asarray(mask, bool)
-    predicted, near = np.asarray(prob, np.float64) > threshold, dilate(mask, tolerance_px)
+    """Where the hits (TP), misses (FN) and false alarms (FP) of :func:`tolerance_counts` lie, in this order.
+
+    Args:
+        prob: (H, W) probabilities.
+        mask: (H, W) bool.
+        threshold: compared in float64.
+        tolerance_px: arms of the plus, in pixels.
+
+    Returns:
+        Three (H, W) bool maps.
+    """
+    prob, mask = _image(prob, mask)
+    predicted, near = prob.astype(np.float64) > threshold, dilate(mask, tolerance_px)
     return near & predicted, mask & ~predicted, predicted & ~near
 
 
 def dilate(mask: np.ndarray, tolerance_px: int) -> np.ndarray:
-    """Dilate an (H, W) bool mask by a plus with arms of ``tolerance_px``."""
-    mask = np.asarray(mask, bool)
+    """Dilate a mask by a plus.
+
+    Args:
+        mask: (H, W), true on crack.
+        tolerance_px: arms of the plus, in pixels; 0 leaves the mask.
+
+    Returns:
+        (H, W) bool.
+    """
+    mask = _array(mask).astype(bool, copy=False)
+    _check_shapes(mask.shape, mask.shape)
     if tolerance_px == 0:
         return mask
     plus = np.zeros((2 * tolerance_px + 1, 2 * tolerance_px + 1), np.uint8)
@@ -244,17 +305,30 @@ def dilate(mask: np.ndarray, tolerance_px: int) -> np.ndarray:
 
 
 def precision_recall_f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and their harmonic mean for counts of any shape; each is 0 where ``tp`` is 0."""
+    """Precision, recall and F1, their harmonic mean; each is 0 where ``tp`` is 0.
+
+    Args:
+        tp, fp, fn: counts, numbers or of one shape.
+
+    Returns:
+        Three of that shape, in [0, 1].
+    """
     tp, fp, fn = (np.asarray(count, np.float64) for count in (tp, fp, fn))
     hit = tp > 0
     precision = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=hit)
     recall = np.divide(tp, tp + fn, out=np.zeros_like(tp), where=hit)
     f1 = np.divide(2 * tp, 2 * tp + fp + fn, out=np.zeros_like(tp), where=hit)  # the harmonic mean, rounded once
-    return precision, recall, f1
+    return precision[()], recall[()], f1[()]
 
 
 def best_threshold(f1: np.ndarray) -> int:
-    """Index of the threshold with the best mean of (N, T) per-image F1; the first of equals.
+    """The threshold with the best mean F1; the first of equals, as the record has it.
+
+    Args:
+        f1: (N, T), of each image at each threshold.
+
+    Returns:
+        Its index, 0 to T - 1.
 
     Raises:
         ValueError: there is no image to choose by.
@@ -270,6 +344,8 @@ def average_precision(has_crack: np.ndarray, probs: np.ndarray) -> float:
     Args:
         has_crack: (N,) bool, at least one true.
         probs: (N,) probabilities.
+
+    Source: scikit-learn's definition, which interpolates nothing.
     """
     tp, fp, positives, _ = decision_curve(has_crack, probs)
     return float(np.sum(tp / (tp + fp) * np.diff(tp, prepend=0)) / positives)
@@ -277,6 +353,10 @@ def average_precision(has_crack: np.ndarray, probs: np.ndarray) -> float:
 
 def best_decision_threshold(has_crack: np.ndarray, probs: np.ndarray) -> float:
     """The score among ``probs`` that gives the best F1 as decision threshold; the lowest of equals.
+
+    Args:
+        has_crack: (N,) bool, at least one true.
+        probs: (N,) probabilities.
 
     Without a crack-free image this is the lowest score of all: nothing was there to be told apart.
     """
@@ -292,9 +372,11 @@ def decision_curve(has_crack: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
         has_crack: (N,) bool, at least one true.
         probs: (N,) probabilities.
     """
-    has_crack, probs = np.asarray(has_crack, bool), np.asarray(probs, np.float64)
+    has_crack, probs = _array(has_crack).astype(bool), _array(probs).astype(np.float64)
     if not has_crack.any():
         raise ValueError("no cracked image to judge the decision by")
+    if np.isnan(probs).any():
+        raise ValueError("decision scores must be numbers; some are NaN")
     order = np.argsort(-probs, kind="stable")
     scores = probs[order]
     last = np.r_[np.flatnonzero(np.diff(scores)), len(scores) - 1]  # of each run of equal scores
@@ -303,14 +385,40 @@ def decision_curve(has_crack: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
 
 
 def probability_histogram(prob: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Pixels by probability, in 65536 equal cells, off and on the crack: (2, 65536) int64. Sums over images pool them."""
-    cell = np.minimum((np.asarray(prob, np.float32) * np.float32(CELLS)).astype(np.int32), CELLS - 1)
-    return np.bincount((cell + CELLS * np.asarray(mask, bool).astype(np.int32)).ravel(), minlength=2 * CELLS).reshape(2, CELLS)
+    """Pixels by probability, off and on the crack. Sums over images pool them.
+
+    Cells are the finer the nearer to 0 or 1, where a network that is sure of itself has most pixels: 512 from each power of two to
+    the next, and mirrored above 0.5.
+
+    Args:
+        prob: (H, W) probabilities in [0, 1].
+        mask: (H, W) bool.
+
+    Returns:
+        (2, CELLS) int64.
+    """
+    prob, mask = _image(prob, mask)
+    check_probabilities(prob)
+    prob = np.abs(prob.astype(np.float32))  # no -0.0
+    is_upper = prob >= 0.5
+    cell = (np.where(is_upper, 1 - prob, prob).view(np.uint32) >> CELL_BITS).astype(np.int64)
+    cell = np.where(is_upper, CELLS - 1 - cell, cell)
+    return np.bincount((cell + CELLS * mask).ravel(), minlength=2 * CELLS).reshape(2, CELLS)
+
+
+@lru_cache(maxsize=1)
+def _cell_middles() -> np.ndarray:
+    """The probability in the middle of each cell, (CELLS,)."""
+    edges = (np.arange(CELLS // 2 + 1, dtype=np.uint32) << CELL_BITS).view(np.float32).astype(np.float64)
+    lower = np.minimum((edges[:-1] + edges[1:]) / 2, 0.5)
+    return np.concatenate([lower, 1 - lower[::-1]])
 
 
 def binned_average_precision(histogram: np.ndarray) -> float:
-    """Average precision of pixels from :func:`probability_histogram`; probabilities of one cell count as equal, which a network
-    that is sure of most pixels makes differ in the third digit.
+    """Average precision of pixels, for which those of one cell count as equal: right to about three digits.
+
+    Args:
+        histogram: (2, CELLS) of :func:`probability_histogram`.
 
     Raises:
         ValueError: there is no crack pixel.
@@ -326,38 +434,59 @@ def calibration(histogram: np.ndarray, bins: int = 16) -> dict[str, np.ndarray |
     """How far probabilities are shares, from :func:`probability_histogram`.
 
     Args:
-        histogram: (2, 65536).
-        bins: of equal width; a power of two.
+        histogram: (2, CELLS).
+        bins: of equal width.
 
     Returns:
         By bin ``confidence`` (mean probability), ``share`` (of crack among its pixels) and ``pixels``, and ``ece``, the expected
         calibration error: the mean over pixels of how far the two lie apart (Guo et al. 2017; here of the class crack alone).
-        Probabilities are known to 1 / 131072.
+        Probabilities are known to 1 / 4096.
+
+    Raises:
+        ValueError: there is no pixel.
     """
-    middle = (np.arange(CELLS) + 0.5) / CELLS
-    counts = histogram.reshape(2, bins, -1).sum(axis=2)
+    if not histogram.any():
+        raise ValueError("no pixel to judge by")
+    middle = _cell_middles()
+    at = np.minimum((middle * bins).astype(int), bins - 1)
+    counts = np.stack([np.bincount(at, weights=row, minlength=bins) for row in histogram])
     pixels = counts.sum(axis=0)
-    total = (histogram.sum(axis=0) * middle).reshape(bins, -1).sum(axis=1)
+    total = np.bincount(at, weights=histogram.sum(axis=0) * middle, minlength=bins)
     filled = pixels > 0
     confidence = np.divide(total, pixels, out=np.full(bins, np.nan), where=filled)
     share = np.divide(counts[1], pixels, out=np.full(bins, np.nan), where=filled)
     ece = float(np.sum(pixels[filled] * np.abs(share - confidence)[filled]) / pixels.sum())
-    return {"confidence": confidence, "share": share, "pixels": pixels, "ece": ece}
+    return {"confidence": confidence, "share": share, "pixels": pixels.astype(int), "ece": ece}
 
 
 def intersection_over_union(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
-    """TP / (TP + FP + FN) of exact counts of any shape; 0 where nothing is counted."""
+    """TP / (TP + FP + FN), the Jaccard index; 0 where nothing is counted.
+
+    Args:
+        tp, fp, fn: exact counts (tolerance 0), numbers or of one shape.
+
+    Returns:
+        Of that shape, in [0, 1].
+    """
     tp, fp, fn = (np.asarray(count, np.float64) for count in (tp, fp, fn))
-    return np.divide(tp, tp + fp + fn, out=np.zeros_like(tp), where=tp + fp + fn > 0)
+    return np.divide(tp, tp + fp + fn, out=np.zeros_like(tp), where=tp + fp + fn > 0)[()]
 
 
 def disc_scores(hit: np.ndarray, predicted: np.ndarray, found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 of :func:`disc_counts`, of any shape; 0 where there is nothing to divide by."""
+    """Precision, recall and F1 of :func:`disc_counts`; 0 where there is nothing to divide by.
+
+    Args:
+        hit, predicted, found, truth: counts, numbers or of one shape.
+
+    Returns:
+        Three of that shape, in [0, 1].
+    """
     hit, predicted, found, truth = (np.asarray(count, np.float64) for count in (hit, predicted, found, truth))
     precision = np.divide(hit, predicted, out=np.zeros_like(hit), where=predicted > 0)
     recall = np.divide(found, truth, out=np.zeros_like(found), where=truth > 0)
     both = precision + recall
-    return precision, recall, np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)
+    f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)
+    return precision[()], recall[()], f1[()]
 
 
 def optimal_scores(counts: dict[str, np.ndarray], thresholds: np.ndarray) -> dict[str, float]:

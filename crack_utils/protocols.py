@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from crack_utils import geometry, metrics
-from crack_utils.uncertainty import bootstrap_interval, ratio, ratio_or_zero
+from crack_utils.uncertainty import LEAST_PHOTOS, bootstrap_interval, ratio, ratio_or_zero
 
 RADII_PX = (0, 2, 5)  # of the Euclidean disc, the tolerances of crack papers
 WIDTHS_PX = {"below_3px": 3, "3_to_6px": 6, "6_to_12px": 12, "from_12px": np.inf}  # classes of true width, each below its bound
@@ -86,7 +87,8 @@ class Measured:
         """Measure images on all cores, in their order, few at a time.
 
         Args:
-            images: of each what its row should say of it (stem, photo, decision_prob), ``seg_prob``, ``mask``, ``threshold``.
+            images: of each what its row should say of it (stem, photo, decision_prob), ``seg_prob``, ``mask``, ``threshold``;
+                probabilities may lie on a GPU.
         """
         pending: deque[Future] = deque()
         with ThreadPoolExecutor() as pool:
@@ -97,13 +99,16 @@ class Measured:
             for examined in pending:
                 self._take(*examined.result())
 
-    def _examine(self, about: dict[str, Any], seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> tuple[dict[str, Any], Any]:
+    def _examine(
+        self, about: dict[str, Any], prob: np.ndarray | torch.Tensor, mask: np.ndarray, threshold: float
+    ) -> tuple[dict[str, Any], Any]:
+        seg_prob = prob if isinstance(prob, np.ndarray) else prob.cpu().numpy()
         row = {**about, "has_crack": bool(mask.any()), "threshold": threshold, **measure(seg_prob, mask, threshold)}
         if not mask.any():
             return row, None
         if np.isinf(threshold):  # blackened: nothing is predicted at any threshold
-            seg_prob = np.zeros_like(seg_prob)
-        sweep = np.concatenate(metrics.tolerance_counts([seg_prob], [mask], self.thresholds))
+            prob = seg_prob = np.zeros_like(seg_prob)
+        sweep = np.concatenate(metrics.tolerance_counts([prob], [mask], self.thresholds))  # on a GPU, if it is there
         discs = metrics.disc_counts(seg_prob, mask, self.thresholds, 2)
         return row, (sweep, discs, metrics.probability_histogram(seg_prob, mask))
 
@@ -117,12 +122,16 @@ class Measured:
 
     @property
     def per_image(self) -> pd.DataFrame:
-        """A row an image, with the scores of each cracked one, worst F1 first; crack-free images, which have none, last."""
+        """A row an image, with the scores of each cracked one, worst F1 first; crack-free images, which have none, last, those with the
+        most predicted pixels first. An ``error_...`` of the geometry is predicted less true."""
         frame = pd.DataFrame(self.rows)
         scores = metrics.precision_recall_f1(frame["tp"], frame["fp"], frame["fn"])
         frame["precision"], frame["recall"], frame["f1"] = (np.where(frame["has_crack"], values, np.nan) for values in scores)
         frame["iou"] = np.where(frame["has_crack"], metrics.intersection_over_union(*exact_counts(frame)), np.nan)
-        return frame.sort_values("f1", kind="stable", na_position="last", ignore_index=True)
+        for name in GEOMETRY:
+            frame[f"error_{name}"] = frame[name] - frame[f"true_{name}"]
+        alarms = np.where(frame["has_crack"], 0, -frame["predicted_px"] / frame["image_px"])
+        return frame.assign(alarms=alarms).sort_values(["f1", "alarms"], kind="stable", ignore_index=True).drop(columns="alarms")
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -146,6 +155,8 @@ def exact_counts(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
 def protocol_figures(measured: Measured) -> dict[str, Any]:
     """The figures of segmentation by every protocol, each named so that no two can be confused."""
     frame = measured.per_image.query("has_crack")
+    if frame.empty:
+        raise ValueError("no cracked image to score the segmentation by")
     tp, fp, fn = (frame[name].to_numpy() for name in ("tp", "fp", "fn"))
     figures: dict[str, Any] = {
         "record_2px_mean": _named(metrics.precision_recall_f1(tp, fp, fn)),
@@ -217,39 +228,42 @@ def without_leaks(frame: pd.DataFrame, leaking: Collection[str], decided_at: flo
 
 
 def intervals(frame: pd.DataFrame, decided_at: float) -> dict[str, Any]:
-    """95 % intervals of the headline figures, resampling photos; ``photos`` says how many show a crack, and how many none."""
-    cracked = frame[frame["has_crack"]]
-    decided, truth = (frame["decision_prob"].astype(float) >= decided_at).to_numpy(), frame["has_crack"].to_numpy()
-    counts = np.stack([decided & truth, decided & ~truth, ~decided & truth, ~decided & ~truth], axis=1).astype(float)
+    """95 % intervals of the headline figures, resampling photos; ``photos`` says how many show a crack, and how many none. A figure
+    that takes images of both kinds has none unless there are LEAST_PHOTOS of each."""
+    frame = frame.assign(one=1.0, decided=frame["decision_prob"].astype(float) >= decided_at)
+    cracked, crack_free = frame[frame["has_crack"]], frame[~frame["has_crack"]]
+    photos = {"cracked": cracked["photo"].nunique(), "crack_free": crack_free["photo"].nunique()}
 
-    def of(rows: pd.DataFrame, values: np.ndarray, figure: Callable[[np.ndarray], np.ndarray] = ratio) -> list[float | None]:
-        return numbers(np.array(bootstrap_interval(values, rows["photo"], figure)))
+    def of(rows: pd.DataFrame, *values: pd.Series, figure: Callable[[np.ndarray], np.ndarray] = ratio) -> list[float | None]:
+        if rows is frame and any(0 < count < LEAST_PHOTOS for count in photos.values()):
+            return [None, None]
+        return numbers(np.array(bootstrap_interval(np.stack(values, axis=1).astype(float), rows["photo"], figure)))
 
+    truth, decided = frame["has_crack"], frame["decided"]
     found: dict[str, Any] = {
-        "photos": {"cracked": cracked["photo"].nunique(), "crack_free": frame[~frame["has_crack"]]["photo"].nunique()},
-        "segmentation_2px": {
-            name: of(cracked, np.stack([cracked[name], np.ones(len(cracked))], axis=1)) for name in ("precision", "recall", "f1")
-        },
-        "crack_iou_pooled": of(cracked, np.stack([cracked["hit_0px"], sum(exact_counts(cracked))], axis=1)),
+        "photos": photos,
+        "segmentation_2px": {name: of(cracked, cracked[name], cracked["one"]) for name in ("precision", "recall", "f1")},
+        "crack_iou_pooled": of(cracked, cracked["hit_0px"], sum(exact_counts(cracked))),
+        "length_px_by_true": of(cracked, cracked["length_px"], cracked["true_length_px"]),
         "decision": {
-            "precision": of(frame, counts, lambda s: ratio_or_zero(np.stack([s[:, 0], s[:, 0] + s[:, 1]], axis=1))),
-            "recall": of(frame, counts, lambda s: ratio(np.stack([s[:, 0], s[:, 0] + s[:, 2]], axis=1))),
-            "f1": of(frame, counts, lambda s: ratio_or_zero(np.stack([2 * s[:, 0], 2 * s[:, 0] + s[:, 1] + s[:, 2]], axis=1))),
-            "accuracy": of(frame, counts, lambda s: ratio(np.stack([s[:, 0] + s[:, 3], s.sum(axis=1)], axis=1))),
+            "precision": of(frame, decided & truth, decided, figure=ratio_or_zero),
+            "recall": of(cracked, cracked["decided"], cracked["one"]),
+            "f1": of(frame, 2 * (decided & truth), decided + truth.astype(int), figure=ratio_or_zero),
+            "accuracy": of(frame, decided == truth, frame["one"]),
         },
     }
-    crack_free = frame[~frame["has_crack"]]
     if len(crack_free):
-        shares = crack_free["predicted_px"] / crack_free["image_px"]
-        found["false_alarm_pixel_share"] = of(crack_free, np.stack([shares, np.ones(len(shares))], axis=1))
+        found["decision"]["false_positive_share"] = of(crack_free, crack_free["decided"], crack_free["one"])
+        found["false_alarm_pixel_share"] = of(crack_free, crack_free["predicted_px"] / crack_free["image_px"], crack_free["one"])
     return found
 
 
-def engineering(frame: pd.DataFrame) -> dict[str, Any]:
+def engineering(frame: pd.DataFrame, mm_per_px: float | None = None) -> dict[str, Any]:
     """Length, width and density of cracks over the cracked images of a set, predicted against true, and the errors image by image.
 
     Lengths add up; a width is the mean over images of the image's own, weighted by length; a density is the length by the area. The
     errors of widths are those of the images where something was predicted. ``false_length_px`` is what was drawn on crack-free images.
+    In millimetres too, where a pixel's size is known.
     """
     cracked, free = frame[frame["has_crack"]], frame[~frame["has_crack"]]
     found: dict[str, Any] = {"images": len(cracked), "false_length_px": float(free["length_px"].sum())}
@@ -266,6 +280,10 @@ def engineering(frame: pd.DataFrame) -> dict[str, Any]:
             found[f"{side}{name}"] = None if np.isnan(value) else float(value)
         errors = (cracked[name] - cracked[f"true_{name}"]).abs()
         found[f"{name}_mean_absolute_error"] = None if errors.isna().all() else float(errors.mean())
+    for side in ("", "true_") if mm_per_px else ():
+        measured = {name: np.nan if found[side + name] is None else found[side + name] for name in GEOMETRY}
+        scaled = metrics.to_millimetres(measured, mm_per_px)
+        found |= {side + name: None if np.isnan(value) else value for name, value in scaled.items()}
     return found
 
 

@@ -45,6 +45,8 @@ COPIES = {
     "brightened": lambda image: np.clip(image.astype(int) + 20, 0, 255).astype(np.uint8),
     "grey": lambda image: image[..., :1].copy(),
     "smaller, flipped and recompressed": lambda image: recompressed(cv2.resize(image[::-1], (320, 180), interpolation=cv2.INTER_AREA)),
+    "shifted by 6 pixels": lambda image: np.roll(image, 6, axis=1),
+    "shifted by 4 pixels both ways": lambda image: np.roll(image, (4, 4), axis=(0, 1)),
     "painted over in a corner": lambda image: cv2.circle(image.copy(), (40, 300), 120, (40, 90, 180), -1),
 }
 
@@ -60,6 +62,14 @@ def test_a_copy_under_another_name_is_found(how):
     assert {split: leaks.leaking_stems(split) for split in SPLITS} == {"train": {"train0"}, "val": set(), "test": {"other_name"}}
     assert [each.pair.stem for each in pictured(leaks.duplicates, splits)] == ["other_name", "train0"]
     assert duplicates_table(leaks).to_numpy().tolist() == [[*pair, alike]]
+
+
+def test_the_other_crops_of_a_copied_photo_leak_too():
+    splits = {name: [crop(f"{name}{i}", pavement(10 * n + i)) for i in range(3)] for n, name in enumerate(SPLITS)}
+    splits["test"] += [crop("renamed_1_1", pavement(0)), crop("renamed_641_1", pavement(77)), crop("other_1_1", pavement(78))]
+    leaks = find_leaks(splits)
+    assert leaks.leaking_stems("test") == {"renamed_1_1", "renamed_641_1"}
+    assert leaks.as_dict()["test_stems"] == ["renamed_1_1", "renamed_641_1"]
 
 
 def test_a_copy_in_val_is_no_leak_of_test():
@@ -159,5 +169,6 @@ def test_real_crops_hold_two_photos_of_train_under_another_name_in_val(real_data
     photos = {(split, stem.rsplit("_", 2)[0]) for *pair, _ in leaks.duplicates for split, stem in (pair[:2], pair[2:])}
     assert photos == {("train", "20160328_151056"), ("val", "20160328_151057"), ("train", "20160328_151243"), ("val", "20160328_151244")}
     assert min(alike for *_, alike in leaks.duplicates) > 0.99
-    assert len(leaks.duplicates) == len(leaks.leaking_stems("val")) == 19
+    assert len(leaks.duplicates) == 19
+    assert len(leaks.leaking_stems("val")) == 20  # one crop of theirs is without a double, but no less of a photo that train knows
     assert leaks.photos == {} and leaks.leaking_stems("test") == set()

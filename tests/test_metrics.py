@@ -154,6 +154,8 @@ def test_large_images_count_as_whole_arrays_do():
 
 def test_tensors_count_as_arrays_do_wherever_they_lie():
     probs, masks = large(5)
+    at = np.float32(metrics.SEG_THRESHOLDS)
+    probs[:, 0, : 3 * len(at)] = np.resize([at, np.nextafter(at, np.float32(0)), np.nextafter(at, np.float32(1))], 300)[: 3 * len(at)]
     expected = np.stack(metrics.tolerance_counts(probs, masks, metrics.SEG_THRESHOLDS))
     tensors = metrics.tolerance_counts(torch.from_numpy(probs), torch.from_numpy(masks), metrics.SEG_THRESHOLDS)
     np.testing.assert_array_equal(np.stack(tensors), expected)
@@ -175,11 +177,43 @@ def test_tensors_count_as_arrays_do_wherever_they_lie():
         ([[np.nan, 0.5]], [[True, False]], [0.5], "probabilities must lie"),
         ([[0.5]], [[True, False]], [0.5], r"shape \(1, 1\), but a mask of \(1, 2\)"),
         ([[0.5, 0.5]], [[True, False]], [0.5, 0.4], "thresholds must ascend"),
+        ([[0.5, 0.5]], [[True, False]], [np.nan, 0.5], "thresholds must ascend"),
+        ([[[0.5, 0.5]]], [[[True, False]]], [0.5], r"must be \(H, W\) with pixels in it, got \(1, 1, 2\); several are \(N, H, W\)"),
+        ([0.5, 0.5], [True, False], [0.5], r"must be \(H, W\)"),
+        ([[]], [[]], [0.5], r"must be \(H, W\) with pixels"),
     ],
 )
 def test_what_cannot_be_counted_is_refused(prob, mask, thresholds, message):
-    with pytest.raises(ValueError, match=message):
-        metrics.tolerance_counts([np.array(prob, np.float32)], [np.array(mask)], thresholds)
+    prob, mask = np.array(prob, np.float32), np.array(mask, bool)
+    for count in (
+        lambda: metrics.tolerance_counts([prob], [mask], thresholds),
+        lambda: metrics.tolerance_counts(torch.from_numpy(prob)[None], torch.from_numpy(mask)[None], thresholds),
+        lambda: metrics.disc_counts(prob, mask, thresholds, 2),
+    ):
+        with pytest.raises(ValueError, match=message):
+            count()
+
+
+def test_tensors_of_any_kind_lists_and_many_thresholds_are_taken():
+    prob, mask = [[0.25, 0.75], [0.5, 1.0]], [[True, False], [True, True]]
+    expected = [count.tolist() for count in metrics.tolerance_counts(np.array([prob]), np.array([mask]), [0.5], 0)]
+    tensors = [torch.tensor([prob], dtype=kind, requires_grad=True) for kind in (torch.float16, torch.bfloat16, torch.float64)]
+    for given in ([prob], *tensors):
+        assert [count.tolist() for count in metrics.tolerance_counts(given, [mask], [0.5], 0)] == expected
+    assert metrics.exceeded(torch.tensor(prob), [0.3, 0.6]).tolist() == [[0, 2], [1, 2]]
+    with pytest.raises(ValueError, match="must ascend"):
+        metrics.exceeded(np.array(prob), [0.6, 0.3])
+    for count in (21_845, 70_000):
+        many = np.linspace(0, 0.7, count)
+        tp, fp, fn = (each[0] for each in metrics.tolerance_counts([prob], [mask], many, 0))
+        assert (tp[0], tp[-1], fp[-1], fn[-1]) == (3, 1, 1, 2)
+
+
+def test_scores_of_numbers_are_numbers():
+    for scores in (metrics.precision_recall_f1(6, 2, 4), metrics.disc_scores(6, 8, 6, 10), [metrics.intersection_over_union(6, 2, 4)]):
+        assert all(isinstance(score, float) for score in scores)
+    assert metrics.precision_recall_f1(6, 2, 4) == pytest.approx((0.75, 0.6, 2 * 0.75 * 0.6 / 1.35))
+    assert metrics.precision_recall_f1(0, 7, 0) == (0, 0, 0)  # an empty truth
 
 
 def test_memory_does_not_grow_with_the_number_of_images():
@@ -265,16 +299,61 @@ def test_pixel_scores_agree_with_torchmetrics():
     from torchmetrics.functional import classification as library
 
     probs, masks = large(1)
-    prob = (np.floor(probs[0] * metrics.CELLS) / metrics.CELLS + 0.5 / metrics.CELLS).astype(np.float32)  # in the middle of its cell
-    prob = np.where(masks[0], np.sqrt(prob), prob).astype(np.float32)
+    prob = np.where(masks[0], np.sqrt(probs[0]), probs[0]).astype(np.float32)
     flat, truth = torch.from_numpy(prob.ravel()), torch.from_numpy(masks[0].ravel()).int()
     histogram = metrics.probability_histogram(prob, masks[0])
     assert metrics.binned_average_precision(histogram) == pytest.approx(library.binary_average_precision(flat, truth).item(), abs=1e-3)
     ece = library.binary_calibration_error(flat, truth, n_bins=16, norm="l1").item()
-    assert metrics.calibration(histogram)["ece"] == pytest.approx(ece, abs=1e-4)
+    assert metrics.calibration(histogram)["ece"] == pytest.approx(ece, abs=3e-4)
     exact = [count[0, 0] for count in metrics.tolerance_counts([prob], [masks[0]], [0.5], 0)]
     assert metrics.intersection_over_union(*exact) == pytest.approx(library.binary_jaccard_index(flat, truth).item(), abs=1e-6)
     assert metrics.precision_recall_f1(*exact)[2] == pytest.approx(library.binary_f1_score(flat, truth).item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1, 5, 20, 80])
+def test_average_precision_is_right_however_sure_the_network_is(scale):
+    """Sharp sigmoids crowd nearly all pixels at 0 and 1, where equal cells could not tell them apart."""
+    from torchmetrics.functional import classification as library
+
+    rng = np.random.default_rng(0)
+    mask = rng.random((200, 300)) < 0.05
+    prob = torch.from_numpy(scale * (rng.normal(0, 0.5, mask.shape) + 1.2 * mask - 0.6)).float().sigmoid()
+    expected = library.binary_average_precision(prob.ravel(), torch.from_numpy(mask).ravel().int()).item()
+    assert metrics.binned_average_precision(metrics.probability_histogram(prob, mask)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_pixel_figures_by_hand_and_where_there_is_nothing():
+    prob, mask = np.array([[0.9, 0.8, 0.3, 0.1]]), np.array([[True, False, True, False]])
+    histogram = metrics.probability_histogram(prob, mask)
+    assert histogram.sum(axis=1).tolist() == [2, 2]
+    assert metrics.binned_average_precision(histogram) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    ends = metrics.probability_histogram(np.array([[0, 1, -0.0, 0.5]]), np.array([[False, True, False, True]]))
+    assert (ends[0, 0], ends[1, -1], ends[1, metrics.CELLS // 2]) == (2, 1, 1)
+    with pytest.raises(ValueError, match="probabilities must lie"):
+        metrics.probability_histogram(prob - 0.2, mask)
+    with pytest.raises(ValueError, match="no crack pixel"):
+        metrics.binned_average_precision(metrics.probability_histogram(prob, ~(mask | True)))
+    with pytest.raises(ValueError, match="no pixel"):
+        metrics.calibration(np.zeros_like(histogram))
+
+
+def test_the_decisions_limits():
+    cracked = np.array([True, True, False, False])
+    perfect, reversed_, alike = np.array([0.9, 0.8, 0.2, 0.1]), np.array([0.1, 0.2, 0.8, 0.9]), np.full(4, 0.5)
+    for probs, precision, area in ((perfect, 1, 1), (reversed_, (1 / 3 + 2 / 4) / 2, 0), (alike, 0.5, 0.5)):
+        assert metrics.average_precision(cracked, probs) == pytest.approx(precision)
+        false, true = metrics.roc_curve(cracked, probs)
+        assert np.trapezoid(true, false) == pytest.approx(area)
+    assert metrics.best_decision_threshold(cracked, perfect) == 0.8
+    assert metrics.best_decision_threshold(cracked, reversed_) == 0.1
+    for figure in (metrics.average_precision, metrics.best_decision_threshold, metrics.roc_curve):
+        with pytest.raises(ValueError, match="no cracked image"):
+            figure(~cracked & False, perfect)
+        with pytest.raises(ValueError, match="NaN"):
+            figure(cracked, perfect * np.nan)
+    nobody = metrics.decision_scores(cracked, perfect, 1.5)
+    assert (nobody["precision"], nobody["recall"], nobody["f1"], nobody["fn"], nobody["tn"]) == (0, 0, 0, 2, 2)
+    assert metrics.decision_scores(cracked, perfect, 0.8)["f1"] == 1
 
 
 def test_the_decisions_scores_agree_with_torchmetrics():

@@ -41,6 +41,9 @@ def test_the_headline_table_is_short_and_says_the_runs_own_figures():
     low, high = found["intervals"]["segmentation_2px"]["f1"]
     assert cells.loc["F1 within 2 pixels", "95 % interval"] == f"{low:.3f} to {high:.3f}"
     assert cells.loc["Pixels marked on crack-free images", "95 % interval"] == ""
+    low, high = found["intervals"]["length_px_by_true"]
+    assert low < 0.8 <= high
+    assert cells.loc["Crack length", "95 % interval"] == f"{100 * low:.0f} to {100 * high:.0f} %"
     assert cells.loc["Crack length", "On test"] == "80 %"  # four lines of five; one where there is none does not make up for it
 
 
@@ -56,10 +59,11 @@ def test_where_it_fails_is_told_by_width_and_in_words():
     assert table.to_numpy().tolist()[0][:3] == ["below 3 px", "100.0 %", "66.7 %"]  # four of six lines
     assert len(table) == 1  # other widths do not occur
     assert tables.failures_table(found, 0.5)["Width of the crack"].tolist() == ["below 1.5 mm"]
-    said = words.failures(found, test.per_image)
+    said = words.failures(found, test.per_image, None)
+    assert said.startswith("What share of the true cracks is found, by their width: below 3 px 66.7 %.")
     assert "F1 lies below 0.5 on 2 of the 6 cracked test images, and is 0 on 2." in said
     assert "0 % lie within 10 pixels of a crack" in said and "100 % lie farther off" in said
-    assert "wrongly marked" not in words.failures(*_results_and_rows((LINE, LINE)))
+    assert "wrongly marked" not in words.failures(*_results_and_rows((LINE, LINE)), 0.5)
 
 
 def _results_and_rows(*images):
@@ -90,7 +94,7 @@ def test_lengths_come_in_millimetres_where_a_pixel_is_known():
 def test_leaks_are_told_with_figures_or_denied():
     found, _ = results((LINE, LINE), (FAR, LINE), leaking=["s0"])
     resolved = {"data": {"leaks": {}}}
-    assert "nearly repeat an image of theirs: 1. The network" in words.leaks(found, resolved)
+    assert "under their own or another name: 1. The network" in words.leaks(found, resolved)
     table = tables.leaks_table(found).set_index("Figure")
     assert table.loc["F1 within 2 pixels"].tolist() == [0.5, 0]
     clean, _ = results((LINE, LINE), (FAR, LINE))
@@ -99,11 +103,54 @@ def test_leaks_are_told_with_figures_or_denied():
 
 
 def test_few_photos_are_said_to_say_little():
-    assert "it comes out too narrow" in words.certainty(results(*FIVE_CRACKED)[0], PHOTOS)
-    assert "come from 4 photos, and fewer than 5 say too little" in words.certainty(results(*WITH_NEGATIVES)[0], PHOTOS)
-    assert "narrow" not in words.certainty({"intervals": {"photos": {"cracked": 30, "crack_free": 0}}}, PHOTOS)
-    assert "drawn scenes were" not in words.certainty(results(*FIVE_CRACKED)[0], PHOTOS)
-    assert "the drawn scenes of test (5 drawn scenes" in words.certainty(results(*FIVE_CRACKED)[0], {"drawn": True})
+    five = words.certainty(results(*FIVE_CRACKED)[0], PHOTOS)
+    assert "it comes out too narrow" in five and "5 cracked photos of test were drawn anew" in five
+    assert "No interval is given for crack-free images: they come from 2 photos, and fewer than 5 say too little." in five
+    four = words.certainty(results(*WITH_NEGATIVES)[0], PHOTOS)
+    assert "for cracked images: they come from 4 photos" in four and "drawn anew" not in four
+    many = {"intervals": {"photos": {"cracked": 30, "crack_free": 40}}}
+    assert "narrow" not in words.certainty(many, PHOTOS) and "30 cracked photos and 40 crack-free photos" in words.certainty(many, PHOTOS)
+    assert "5 cracked drawn scenes of test" in words.certainty(results(*FIVE_CRACKED)[0], {"drawn": True})
+
+
+def test_a_table_gives_no_interval_that_the_words_deny():
+    found, _ = results(*[(LINE, LINE), (BESIDE, LINE), (FAR, LINE)], *[(FAR, NOTHING), (NOTHING, NOTHING)] * 3)
+    cells = tables.headline_table(found).set_index("Figure")["95 % interval"]
+    assert {name for name, cell in cells.items() if cell} == {"Crack-free images called cracked", "Pixels marked on crack-free images"}
+    assert "for cracked images: they come from 3 photos" in words.certainty(found, PHOTOS)
+    assert found["intervals"]["decision"]["precision"] == found["intervals"]["decision"]["recall"] == [None, None]
+
+
+DECIDED = {"validate_on_test": False, "decision_loss": True}
+
+
+def test_without_crack_free_images_the_decision_is_said_to_be_right_by_construction():
+    def said(test, val, **resolved):
+        names = ("tp", "fp", "fn", "tn")
+        return words.decision(
+            DECIDED | resolved, {"decision": dict(zip(names, test, strict=True)), "val": {"decision": dict(zip(names, val, strict=True))}}
+        )
+
+    neither = said((8, 0, 2, 0), (5, 0, 0, 0))
+    assert "The test set holds no image without a crack, so precision is 1 by construction." in neither
+    assert "Val holds none either: nothing was there to be told apart, and the threshold is val's lowest score." in neither
+    assert "no cracked image was found" in said((0, 0, 10, 0), (5, 0, 0, 0))
+    only_val = said((8, 1, 2, 3), (5, 0, 0, 0))
+    assert "by construction" not in only_val and "Val holds none: nothing was there" in only_val
+    assert "calling every test image cracked gives F1 0.833 and accuracy 0.714" in only_val
+    assert "the decision has not been learned" in said((8, 1, 2, 3), (5, 2, 0, 0))
+    both = said((8, 1, 2, 3), (5, 1, 0, 2))
+    assert "construction" not in both and "told apart" not in both and "learned" not in both
+    assert "So nothing was there to be told apart, and the threshold is test's lowest" in said(*[(8, 0, 2, 0)] * 2, validate_on_test=True)
+    assert "random weights" in said((8, 1, 2, 3), (5, 1, 0, 2), decision_loss=False)
+
+
+def test_lengths_and_widths_are_summed_up_in_a_sentence():
+    found, _ = results((LINE, LINE), (NOTHING, LINE))
+    said = "The predicted cracks are 49 px long in all, 50 % of the true 98 px; on average they are 1.0 px wide, the true ones 1.0 px."
+    assert words.engineering(found, None) == said
+    assert "24 mm long in all" in words.engineering(found, 0.5)
+    assert words.engineering(results((NOTHING, LINE))[0], None).endswith("0 % of the true 49 px.")
 
 
 def test_sensitivity_names_the_cost_of_the_choice():

@@ -160,14 +160,15 @@ def headline_table(results: dict[str, Any]) -> pd.DataFrame:
     rows = [("Cracked images found", found, _percent(sure["decision"]["recall"], 0), "images with a crack that were called cracked")]
     if free:
         alarms = f"{100 * crack_free['false_alarm_pixel_share']:.2f} %"
-        rows.append(("Crack-free images called cracked", f"{decision['fp']} of {free}", "", "false alarms of the decision"))
+        called = _percent(sure["decision"]["false_positive_share"], 0)
+        rows.append(("Crack-free images called cracked", f"{decision['fp']} of {free}", called, "false alarms of the decision"))
         rows.append(
             ("Pixels marked on crack-free images", alarms, _percent(sure["false_alarm_pixel_share"], 2), "false alarms of the segmentation")
         )
     for name, words in (
         ("f1", "the record's figure: precision and recall in one; 1 is perfect"),
         ("precision", "share of an image's marked pixels that lie on a crack or within 2 pixels of one"),
-        ("recall", "hits by hits and missed crack pixels together"),
+        ("recall", "hits set against the crack's pixels that were missed; 1: none was"),
     ):
         title = f"{SCORE_NAMES[name]} within 2 pixels"
         rows.append((title, f"{segmentation[name]:.3f}", _interval(sure["segmentation_2px"][name]), words))
@@ -176,7 +177,8 @@ def headline_table(results: dict[str, Any]) -> pd.DataFrame:
         ("Exact overlap (IoU)", overlap, _interval(sure["crack_iou_pooled"]), "pixels both mark by pixels either marks, no tolerance")
     )
     share = f"{100 * length['length_px'] / length['true_length_px']:.0f} %"
-    rows.append(("Crack length", share, "", "length of predicted cracks by that of the true ones, on cracked images"))
+    words = "length of predicted cracks by that of the true ones, on cracked images"
+    rows.append(("Crack length", share, _percent(sure["length_px_by_true"], 0), words))
     return pd.DataFrame(rows, columns=["Figure", "On test", "95 % interval", "What it is"], dtype=object)
 
 

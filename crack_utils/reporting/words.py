@@ -9,7 +9,7 @@ from crack_utils.artifacts import Run
 from crack_utils.baselines import DEFAULT_ENCODERS
 from crack_utils.config import RunParameters
 from crack_utils.protocols import FAR_PX
-from crack_utils.reporting import record
+from crack_utils.reporting import record, tables
 from crack_utils.uncertainty import FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
 
 PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
@@ -147,19 +147,25 @@ def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
 def certainty(results: dict[str, Any], facts: dict[str, Any]) -> str:
     """What the intervals are, and how far they can be trusted."""
     noun = "drawn scene" if facts["drawn"] else "photo"
-    photos = results["intervals"]["photos"]
-    least = min(count for count in photos.values() if count)
-    if photos["cracked"] < LEAST_PHOTOS:
-        few = _count(photos["cracked"], noun)
-        return f"No interval is given: the cracked test images come from {few}, and fewer than {LEAST_PHOTOS} say too little."
-    images = _count(photos["cracked"], noun) + " with a crack"
-    images += f" and {photos['crack_free']} without" if photos["crack_free"] else ""
-    sentence = (
-        f"The interval says where the figure would probably lie, had other {noun}s of this kind been taken: "
-        f"the {noun}s of test ({images}) were drawn anew {RESAMPLES} times, each with all its crops. "
-        "It knows nothing of other roads, cameras or light, nor of other seeds"
-    )
-    return sentence + (f"; from so few photos (below {FEW_PHOTOS}) it comes out too narrow." if least < FEW_PHOTOS else ".")
+    photos = {kind.replace("_", "-"): count for kind, count in results["intervals"]["photos"].items() if count}
+    told = {kind: count for kind, count in photos.items() if count >= LEAST_PHOTOS}
+    sentences = []
+    if told:
+        images = " and ".join(f"{_count(count, f'{kind} {noun}')}" for kind, count in told.items())
+        narrow = f"; from so few (below {FEW_PHOTOS}) it comes out too narrow." if min(told.values()) < FEW_PHOTOS else "."
+        sentences.append(
+            f"The interval says where the figure would probably lie, had other {noun}s of this kind been taken: {images} "
+            f"of test were drawn anew {RESAMPLES} times, each with all its crops. "
+            f"It knows nothing of other roads, cameras or light, nor of other seeds{narrow}"
+        )
+    sentences += [
+        f"No interval is given for {kind} images: they come from {_count(count, noun)}, and fewer than {LEAST_PHOTOS} say too little."
+        for kind, count in photos.items()
+        if kind not in told
+    ]
+    if told:
+        sentences.append("Where all or none came out right there is none either: so few say only that it is seldom otherwise.")
+    return " ".join(sentences)
 
 
 def sensitivity(results: dict[str, Any], resolved: dict[str, Any], curves: pd.DataFrame) -> str:
@@ -179,11 +185,27 @@ def sensitivity(results: dict[str, Any], resolved: dict[str, Any], curves: pd.Da
     )
 
 
-def failures(results: dict[str, Any], per_image: pd.DataFrame) -> str:
-    """What kind of mistakes the segmentation makes, and in how many images."""
+def engineering(results: dict[str, Any], mm_per_px: float | None) -> str:
+    """How long and wide the cracks came out, all in all."""
+    found, scale, unit = results["engineering"], mm_per_px or 1, "mm" if mm_per_px else "px"
+    length, true = (found[name] * scale for name in ("length_px", "true_length_px"))
+    sentence = f"The predicted cracks are {length:.0f} {unit} long in all, {100 * length / true:.0f} % of the true {true:.0f} {unit}"
+    if found["width_mean_px"] is None or found["true_width_mean_px"] is None:
+        return f"{sentence}."
+    width, true = (found[name] * scale for name in ("width_mean_px", "true_width_mean_px"))
+    return f"{sentence}; on average they are {width:.1f} {unit} wide, the true ones {true:.1f} {unit}."
+
+
+def failures(results: dict[str, Any], per_image: pd.DataFrame, mm_per_px: float | None) -> str:
+    """Which cracks are missed, what kind of mistakes the segmentation makes, and in how many images."""
     found, f1 = results["failures"], per_image["f1"].dropna()
+    widths = tables.failures_table(results, mm_per_px)
+    by_width = ", ".join(f"{width} {found}" for width, found in zip(widths["Width of the crack"], widths["Found"], strict=True))
     low, images = (f1 < 0.5).sum(), _count(len(f1), "cracked test image")
-    sentences = [f"F1 lies below 0.5 on {low} of the {images}, and is 0 on {(f1 == 0).sum()}."]
+    sentences = [
+        f"What share of the true cracks is found, by their width: {by_width}.",
+        f"F1 lies below 0.5 on {low} of the {images}, and is 0 on {(f1 == 0).sum()}.",
+    ]
     if found["fp_px"]:
         strays = 100 * found["stray_px"] / found["fp_px"]
         sentences.append(
@@ -209,9 +231,12 @@ def leaks(results: dict[str, Any], resolved: dict[str, Any]) -> str:
         return "This run was trained before leaks were looked for."
     kept = results["without_leaks"]
     if kept is None:
-        return "None was found: no test image shares its photo's name with train or val, and none was seen to repeat an image of theirs."
+        return (
+            "None was found: no test image shares its photo's name with train or val, and none was seen to repeat an image of theirs, be "
+            "it turned, relit or shifted a little (a copy shifted by more than a hundredth of the image, or enlarged, may be overlooked)."
+        )
     return (
-        f"Test images that share a photo with train or val, or nearly repeat an image of theirs: {kept['images_left_out']}. "
+        f"Test images of photos that train or val has too, under their own or another name: {kept['images_left_out']}. "
         "The network may have learnt them by heart. Both columns should be alike; if not, trust the second."
     )
 
