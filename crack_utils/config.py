@@ -21,7 +21,7 @@ DATASETS = Literal["sample", "crack500", "crackforest", "deepcrack", "merged", "
 ARCHITECTURES = Literal["segdecnet", "segdecnet++", "segdecnet-jim", "unet", "segformer"]
 AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
 HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
-SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d+|1|1\.0+)")
+SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d*[1-9]\d*|1|1\.0+)")
 TAKEN = {"examples", "figures", "predictions"}  # folders inside a run's
 LONGEST_NAME = 200  # file systems take 255 bytes, and files in a run's folder have names too
 RUN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*")
@@ -42,7 +42,7 @@ class RunParameters:
 
     dataset: DATASETS = parameter("sample", "sample (drawn by a program), crack500, crackforest, deepcrack, merged or folder")
     data_root: str | None = parameter(None, "folder of the data set; the sample needs none")
-    negatives_root: str | None = parameter(None, "folder with train, val, test of crack-free images; default: negatives in data_root")
+    negatives_root: str | None = parameter(None, "folder of crack-free images, or with train, val, test; default: negatives in data_root")
     input_width: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8)
     input_height: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8)
     input_channels: Literal[1, 3] = parameter(3, "3 for colour, 1 for grey")
@@ -102,6 +102,8 @@ class RunParameters:
         if info.field_name == "hard_negative_mining":
             with contextlib.suppress(TypeError, ValueError):
                 value = float(value)
+        if info.field_name == "augmentation_parts" and value == "":
+            raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}; for none set augmentation to False")
         return None if value == "" else value
 
     @field_validator("hard_negative_mining")
@@ -117,7 +119,7 @@ class RunParameters:
     @classmethod
     def _known_schedule(cls, value: str | None) -> str | None:
         if value is not None and not SCHEDULE.fullmatch(value):
-            raise ValueError("should be cosine, or 'step N FACTOR' with FACTOR up to 1, such as 'step 5 0.95'")
+            raise ValueError("should be cosine, or 'step N FACTOR' with FACTOR above 0 and up to 1, such as 'step 5 0.95'")
         return value
 
     @field_validator("augmentation_parts")
@@ -156,6 +158,8 @@ class RunParameters:
             raise ValueError(
                 f"best_model_type {self.best_model_type} goes by the decision, which decision_loss False leaves untrained; use seg"
             )
+        if (self.blackening or self.lowered_threshold) and not self.decision_loss:
+            raise ValueError("blackening and lowered_threshold go by the decision, which decision_loss False leaves untrained")
         if (self.encoder or self.pretrained) and self.architecture.startswith("segdecnet"):
             raise ValueError(f"encoder and pretrained are for unet and segformer; {self.architecture} has an encoder of its own")
         return self
@@ -170,6 +174,11 @@ class RunParameters:
     def choosing_split(self) -> str:
         """The split that chooses checkpoint and thresholds."""
         return "test" if self.validate_on_test else "val"
+
+    @property
+    def chooses_checkpoint(self) -> bool:
+        """Whether validations choose the weights that are evaluated; else these are the last."""
+        return self.validate and self.use_best_model
 
     @property
     def evaluates_negatives(self) -> bool:

@@ -243,13 +243,12 @@ class RunData:
             raise DataError(f"{self.root} was not drawn by this program; for photos give the dataset they belong to, such as crack500")
         self.negatives_root = Path(params.negatives_root or self.root / "negatives")
         if params.negatives_root and not self.negatives_root.is_dir():
-            raise DataError(f"negatives_root {self.negatives_root} is not a folder; it should hold train/, val/ and test/")
+            raise DataError(f"negatives_root {self.negatives_root} is not a folder; it should hold images, or train/, val/ and test/")
         found = find_splits(self.root, params.dataset, params.split_seed)
         self.notes, self.drawn_splits = found.notes, found.drawn
         if params.validate_on_test:
-            self.notes.append(
-                "Checkpoint and thresholds were chosen on test (validate_on_test): its figures are not independent, but too good."
-            )
+            chosen = "Checkpoint and thresholds" if params.chooses_checkpoint else "The thresholds"
+            self.notes.append(f"{chosen} were chosen on test (validate_on_test): its figures are not independent, but too good.")
         if not params.decision_loss:
             self.notes.append("The decision was not trained (decision_loss is off): its figures are those of random weights.")
         if params.images_per_split:
@@ -302,7 +301,8 @@ class RunData:
             crops = self._choose_negatives(name, read_crops(self._pairs[name], self.params.input_channels))
             if not any(crop.has_crack for crop in crops):
                 raise DataError(f"no image of {name} in {self.root} has a crack; masks need pixels brighter than 127")
-            if name == self.params.choosing_split and self.params.best_model_type != "seg" and all(crop.has_crack for crop in crops):
+            goes_by_decision = self.params.chooses_checkpoint and self.params.best_model_type != "seg"
+            if name == self.params.choosing_split and goes_by_decision and all(crop.has_crack for crop in crops):
                 self.notes.append(
                     f"{name} holds no crack-free image, so the decision's average precision is always 1: best_model_type "
                     f"{self.params.best_model_type} had nothing to choose the checkpoint by."

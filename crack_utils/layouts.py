@@ -338,8 +338,10 @@ def _images_and_masks(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def find_negatives(folder: Path, split: str) -> list[Pair]:
-    """The crack-free images in ``folder/split``, which need no masks; empty where there is no such folder."""
-    folder = Path(folder) / split
+    """The crack-free images in ``folder/split``, which need no masks; empty where there is no such folder. A folder without any for a
+    split holds those of train itself."""
+    is_flat = split == "train" and not _first_folder(folder, SPLITS)
+    folder = Path(folder) if is_flat else Path(folder) / split
     return [Pair(path, None) for path in _images_and_masks(folder)[0]] if folder.is_dir() else []
 
 

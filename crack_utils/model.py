@@ -132,6 +132,8 @@ class SkipGate(nn.Module):
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1), nn.SiLU(), nn.Conv2d(channels, channels, 1), nn.Sigmoid()
         )
+        for conv in (self.project, self.gate[1], self.gate[3]):
+            nn.init.xavier_normal_(conv.weight)
 
     def forward(self, skip: torch.Tensor) -> torch.Tensor:
         return self.project(skip) * self.gate(skip)

@@ -242,7 +242,7 @@ class Training:
         )
 
     def _finish(self) -> None:
-        if self.params.validate and self.params.use_best_model:
+        if self.params.chooses_checkpoint:
             self.run.load_best(self.model)
             self.run.log(_validation_line(f"Chosen by {self.params.choosing_split}", self.history[self.best["epoch"] - 1]))
         else:
@@ -428,6 +428,8 @@ def draw_by_use(has_crack: np.ndarray, uses: np.ndarray, rng: np.random.Generato
     # The largest of log weight + Gumbel noise are a weighted draw without replacement, whatever the weights' range.
     ranked = negatives[np.argsort(-(log_weight + rng.gumbel(size=len(negatives))), kind="stable")]
     rounds, rest = divmod(len(positives), len(negatives))
+    if rounds:  # too few: the rest by use alone, or the differences would add up over a training
+        ranked = negatives[np.lexsort([rng.random(len(negatives)), uses[negatives]])]
     return np.concatenate([positives, np.tile(negatives, rounds), ranked[:rest]])
 
 

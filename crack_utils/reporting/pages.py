@@ -29,6 +29,7 @@ NOTEBOOKS = {"explore": "Data", "train": "Training", "evaluate": "Evaluation", "
 PAGE_ORDER = ("report", "explore", "train", "evaluate", "visualize")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 DRAWN = "Images of the drawn sample are drawn by a program. They are not photos."
+CHOSE_ON_TEST = "chose on test"
 THUMBNAIL = "thumbnail.webp"
 ROW_TITLES = ("Example", "Run", "F1", "Precision", "Recall", "Decision F1", "Data", "Network", "Loss", "Epochs", "Trained", "State")
 
@@ -75,8 +76,8 @@ def unfinished(run: Run, failure: str) -> NotebookNode:
     """What takes the place of the write-up of a run that did not finish: why, and what there is."""
     heading = f"# Run {run.name} " + ("has no write-up" if run.is_evaluated else "did not finish")
     cells = [new_markdown_cell(heading)]
-    if run.has_params and run.load_facts().get("drawn"):
-        cells.append(_html_cell(tables.notice(DRAWN)))
+    facts = run.load_facts() if run.has_params else {}
+    cells += [_html_cell(tables.notice(text)) for text in ([DRAWN] if facts.get("drawn") else []) + facts.get("notes", [])]
     history = run.load_history() if run.path("history.csv").is_file() else pd.DataFrame()
     if len(history):
         cells.append(new_markdown_cell(f"## Training\n\n{words.progress(run.load_params(), history)}"))
@@ -161,6 +162,9 @@ def write_index() -> Path:
     cells = [new_markdown_cell(text)]
     if any(row.get("drawn") for row in rows):
         cells.append(_html_cell(tables.notice(DRAWN)))
+    if any(row.get("State") == CHOSE_ON_TEST for row in rows):
+        text = f"Runs marked '{CHOSE_ON_TEST}' chose checkpoint or thresholds on test (validate_on_test): their figures are too good."
+        cells.append(_html_cell(tables.notice(text)))
     frame = pd.DataFrame(rows, columns=ROW_TITLES, dtype=object).fillna("").sort_values("Trained", ascending=False, kind="stable")
     cells.append(_html_cell(tables.to_figure(frame, "runs", "All runs.", sortable=True, filtered=True)))
     comparisons = [run for run in runs if run.notebook("compare").is_file() and not run.has_params]
@@ -197,7 +201,8 @@ def _row(run: Run) -> dict[str, Any]:
             metrics = run.load_metrics()
             scores = {"F1": "f1", "Precision": "precision", "Recall": "recall"}
             scored = {title: f"{metrics['segmentation_2px'][name]:.3f}" for title, name in scores.items()}
-            row |= scored | {"Decision F1": f"{metrics['decision']['f1']:.3f}", "Example": _thumbnail(run), "State": "finished"}
+            row |= scored | {"Decision F1": f"{metrics['decision']['f1']:.3f}", "Example": _thumbnail(run)}
+            row["State"] = CHOSE_ON_TEST if resolved["validate_on_test"] else "finished"
     return row
 
 
