@@ -15,6 +15,7 @@ from crack_utils.config import parse_parameters
 from crack_utils.data import CropDataset, RunData, fit, fit_mask, place, unfit
 from crack_utils.errors import DataError, ParameterError
 from crack_utils.layouts import SPLITS, Crop, Pair, find_pairs, limit_by_photo, read_crop
+from crack_utils.losses import crack_weights
 
 # --- fitting
 
@@ -130,6 +131,12 @@ def test_colour_jitter_alone_moves_nothing(tmp_path):
     items = [dataset[0, seed] for seed in range(30)]
     assert all(torch.equal(item["mask"], items[0]["mask"]) for item in items)
     assert not all(torch.equal(item["image"], items[0]["image"]) for item in items)
+    red = np.zeros((64, 128, 3), np.uint8)
+    red[..., 0] = 200
+    Image.fromarray(red).save(tmp_path / "red.png")
+    dataset = CropDataset([read_crop(Pair(tmp_path / "red.png", tmp_path / "m.png"), 3)], (64, 128), parts=["color_jitter"])
+    images = [dataset[0, seed]["image"] for seed in range(30)]
+    assert any(not torch.allclose(image[1], image[2]) for image in images)  # green and blue come apart by hue alone
 
 
 def test_weights_follow_the_mask_that_is_trained_on(small_data):
@@ -141,6 +148,22 @@ def test_weights_follow_the_mask_that_is_trained_on(small_data):
     assert item["weight"].max() == 4
     assert item["weight"][item["mask"] == 1].min() == 2  # a line three pixels wide: 1 of 2 at its edge
     assert (weighted.split("val")[0]["weight"] == 1).all()
+    wide = RunData(small_params(small_data, weighted_segmentation_loss=True, dilate=5), small_data).split("train")[0]
+    np.testing.assert_array_equal(wide["weight"][0], crack_weights(wide["mask"][0].numpy() > 0, 3, 2))
+    assert wide["mask"].sum() > item["mask"].sum()
+
+
+def test_augmentation_parts_reach_the_images_of_train(small_data):
+    assert RunData(small_params(small_data, augmentation_parts="rotation"), small_data).split("train").parts == ["rotation"]
+
+
+def test_a_folder_of_crack_free_images_alone_is_trains(tmp_path):
+    root = write_dataset(tmp_path / "d", negatives=0)
+    for i in range(5):
+        write_pair(tmp_path / f"flat/2017{i}_1_1.jpg")
+    params = small_params(root, negatives_root=str(tmp_path / "flat"), train_negatives=3, evaluate_negatives=True)
+    counts = RunData(params, tmp_path).facts["counts"]
+    assert {split: count["negatives"] for split, count in counts.items()} == {"train": 3, "val": 0, "test": 0}
 
 
 # --- a run's data

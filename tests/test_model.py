@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from crack_utils.losses import decision_loss
 from crack_utils.model import FAMILY, FeatureNorm, SegDecNet, SegDecNetJim, SegDecNetPlusPlus, SkipGate, count_parameters
@@ -64,6 +65,87 @@ def test_feature_norm_has_the_deviation_under_the_root():
     deviation = ((one - one.mean()) ** 2).sum().div(one.numel() - 1).sqrt()
     expected = 3 * (one - one.mean()) / (deviation + 0.001).sqrt() + 0.5
     torch.testing.assert_close(norm.double()(x)[1, 0], expected)
+
+
+def norm(x, scale, bias=0):
+    std = x.std((2, 3), keepdim=True)  # unbiased
+    return (x - x.mean((2, 3), keepdim=True)) / (std + 0.001).sqrt() * scale + bias
+
+
+def test_the_forward_pass_is_the_published_one_step_by_step():
+    """The network once more as plain functions, over the same weights, norms included."""
+    torch.manual_seed(1)
+    model = SegDecNet().double()
+    for module in model.modules():
+        if isinstance(module, FeatureNorm):
+            nn.init.uniform_(module.scale, 0.5, 1.5)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -0.5, 0.5)
+    image = torch.rand(2, 3, 64, 128, dtype=torch.float64)
+    convs = iter([m for m in model.modules() if isinstance(m, nn.Conv2d)])
+    ups = iter([m for m in model.modules() if isinstance(m, nn.ConvTranspose2d)])
+    norms = iter([m for m in model.modules() if isinstance(m, FeatureNorm)])
+
+    def block(x):
+        conv, scaled = next(convs), next(norms)
+        x = F.conv2d(x, conv.weight, padding=conv.weight.shape[-1] // 2)
+        return norm(x, scaled.scale, scaled.bias).clamp(min=0)
+
+    def up(x, skip, blocks):
+        layer = next(ups)
+        height, width = skip.shape[2:]
+        x = F.conv_transpose2d(x, layer.weight, layer.bias, stride=2)[:, :, 2 : 2 + height, 2 : 2 + width]
+        x = torch.cat([skip, x], 1)
+        for _ in range(blocks):
+            x = block(x)
+        return x
+
+    def blocks(x, count):
+        for _ in range(count):
+            x = block(x)
+        return x
+
+    v1 = block(image)
+    v2 = blocks(F.max_pool2d(v1, 2), 3)
+    v3 = blocks(F.max_pool2d(v2, 2), 4)
+    v4 = block(F.max_pool2d(v3, 2))
+    x = up(up(up(v4, v3, 1), v2, 4), v1, 3)
+    seg_logits = norm(F.conv2d(x, next(convs).weight, padding=2), next(norms).scale)
+    small = seg_logits.reshape(2, 1, 8, 8, 16, 8).mean((3, 5))
+    x = torch.cat([v4, small], 1)
+    for _ in range(3):
+        x = block(F.max_pool2d(x, 2))
+    pooled = torch.cat([x.amax((2, 3)), x.mean((2, 3)), seg_logits.amax((2, 3)), seg_logits.mean((2, 3))], 1)
+    decision_logits = pooled @ model.decision_head.weight.T + model.decision_head.bias
+    found_decision, found_seg = model(image)
+    torch.testing.assert_close(found_seg, seg_logits)
+    torch.testing.assert_close(found_decision, decision_logits)
+
+
+@pytest.mark.parametrize("architecture", FAMILY)
+def test_weights_start_xavier_normal_and_norms_as_they_are(architecture):
+    torch.manual_seed(0)
+    model = FAMILY[architecture]()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            outputs, inputs, height, width = module.weight.shape
+            expected = (2 / ((inputs + outputs) * height * width)) ** 0.5
+            count = module.weight.numel()
+            assert module.weight.std().item() == pytest.approx(expected, rel=5 / count**0.5), name
+            kurtosis = ((module.weight / module.weight.std()) ** 4).mean().item()
+            assert count < 2000 or kurtosis == pytest.approx(3, abs=0.6), name  # 1.8 if drawn evenly
+        if isinstance(module, FeatureNorm):
+            assert (module.scale == 1).all() and (module.bias is None or (module.bias == 0).all())
+
+
+@pytest.mark.parametrize("size", [(64, 128), (128, 64), (72, 136), (64, 192)])
+@pytest.mark.parametrize("architecture", FAMILY)
+def test_any_allowed_size_comes_out_as_it_went_in(architecture, size):
+    model = FAMILY[architecture]()
+    with torch.inference_mode():
+        decision_logits, seg_logits = model(torch.rand(1, 3, *size))
+    assert (decision_logits.shape, seg_logits.shape) == ((1, 1), (1, 1, *size))
+    assert torch.isfinite(decision_logits).all() and torch.isfinite(seg_logits).all()
 
 
 def test_the_segmentation_head_cannot_learn_an_offset(model):

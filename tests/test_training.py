@@ -228,6 +228,84 @@ def tiny_run(root, **values):
     return train_run(small_params(root, **{"hard_negative_mining": 0, "validate": False} | values), "tiny", overwrite=True)
 
 
+def batches_of(monkeypatch, root, **values):
+    """The batches a training takes."""
+    seen = []
+    real = training.train_step
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            training, "train_step", lambda model, optimizer, batch, *more: seen.append(batch) or real(model, optimizer, batch, *more)
+        )
+        tiny_run(root, **values)
+    return seen
+
+
+def test_augmentation_changes_cracked_images_half_the_time_and_nothing_when_off(home, small_data, steps, monkeypatch):
+    plain = training.RunData(small_params(small_data), home).split("train")
+
+    def changed(**values):
+        taken = batches_of(monkeypatch, small_data, epochs=12, **values)
+        return [not torch.equal(batch.image[0], plain[batch.index.item()]["image"]) for batch in taken]
+
+    assert not any(changed(augmentation=False))
+    assert 0.15 < np.mean(changed()) < 0.6
+    vertical = batches_of(monkeypatch, small_data, epochs=12, augmentation_parts="vertical_flip")
+    for batch in vertical:
+        image = plain[batch.index.item()]["image"]
+        assert torch.equal(batch.image[0], image) or torch.equal(batch.image[0], image.flip(-2))
+
+
+def test_one_step_follows_the_gradient_of_the_losses_as_they_are_written(small_data):
+    """Plain gradient descent of rate 1 against the formulas, with every weight there is."""
+    torch.manual_seed(0)
+    model = TinyNet(small_params(small_data)).double()
+    image, mask = torch.rand(2, 3, 8, 9, dtype=torch.float64), (torch.rand(2, 1, 8, 9) < 0.4).double()
+    valid, weight = (torch.rand(2, 1, 8, 9) < 0.8).double(), 1 + torch.rand(2, 1, 8, 9, dtype=torch.float64)
+    label = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    crack, cracked = torch.tensor(3.0).double(), torch.tensor(0.25).double()
+    expected = copy.deepcopy(model)
+    decision, seg = expected(image)
+    log = torch.nn.functional.logsigmoid
+    pixels = -(crack * mask * log(seg) + (1 - mask) * log(-seg)) * weight * valid
+    images = -(cracked * label * log(decision) + (1 - label) * log(-decision))
+    loss = 0.7 * (pixels.sum((1, 2, 3)) / valid.sum((1, 2, 3))).mean() + 0.2 * images.mean()
+    loss.backward()
+    batch = Batch(image, mask, valid, weight, label, torch.arange(2))
+    training.train_step(model, torch.optim.SGD(model.parameters(), lr=1), batch, (0.7, 0.2), (crack, cracked))
+    for after, start in zip(model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(after, start - start.grad)
+
+
+@pytest.mark.parametrize("adjusted", [True, False])
+@pytest.mark.parametrize("architecture", ["segdecnet", "segdecnet++", "segdecnet-jim", "unet", "segformer"])
+def test_each_architecture_is_built_as_the_parameters_say(small_data, architecture, adjusted):
+    if architecture in ("unet", "segformer"):
+        pytest.importorskip("segmentation_models_pytorch", reason="the extra 'baselines' is not installed")
+    encoder = {"unet": "resnet18", "segformer": "mit_b0"}.get(architecture)
+    params = small_params(small_data, architecture=architecture, encoder=encoder, input_channels=1, gradient_flow_adjustment=adjusted)
+    model = evaluation.build_model(params)
+    assert model.gradient_flow_adjustment is adjusted
+    assert model.eval()(torch.rand(1, 1, 64, 128))[1].shape == (1, 1, 64, 128)
+    kinds = {"segdecnet": "SegDecNet", "segdecnet++": "SegDecNetPlusPlus", "segdecnet-jim": "SegDecNetJim"}
+    assert type(model).__name__ == kinds.get(architecture, "Baseline")
+    if encoder:
+        from crack_utils.baselines import Baseline
+
+        assert type(model.network).__name__.lower() == architecture
+        sizes = [[p.shape for p in each.network.encoder.parameters()] for each in (model, Baseline(architecture, encoder, 1))]
+        assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize(("architecture", "layer"), [("segdecnet++", "gate1.project.weight"), ("segdecnet-jim", "seg_head.0.weight")])
+def test_the_family_trains_and_is_evaluated_by_its_name(home, small_data, architecture, layer):
+    run = train_run(small_params(small_data, architecture=architecture, epochs=1, hard_negative_mining=0, validate=False), "a")
+    stored = tiny_weights(run)
+    assert layer in stored
+    assert any(name.startswith("up1") for name in stored) is (architecture != "segdecnet-jim")
+    assert f"Network: {architecture} with " in run.load_log()
+    assert 0 <= evaluation.evaluate_run(run)["segmentation_2px"]["f1"] <= 1
+
+
 def test_without_sampling_and_mining_every_image_is_trained_on_once_an_epoch(home, small_data, steps):
     tiny_run(small_data, epochs=2)
     assert [sorted(i for index, *_ in steps[epoch * 5 : epoch * 5 + 5] for i in index) for epoch in (0, 1)] == [[0, 1, 2, 3, 4]] * 2
@@ -281,6 +359,9 @@ def test_too_few_negatives_are_used_as_evenly_as_possible():
         assert counts[:7].tolist() == [1] * 7
         assert sorted(counts[7:]) == [2, 2, 3]
         uses += counts
+    for _ in range(200):
+        uses += np.bincount(draw_by_use(has_crack, uses, np.random.default_rng(_)), minlength=10)
+        assert np.ptp(uses[7:]) <= 1  # over the whole training too
     assert draw_by_use(np.array([True, True]), np.zeros(2, int), np.random.default_rng(0)).tolist() == [0, 1]
 
 
@@ -292,6 +373,11 @@ def test_the_hard_set_is_the_first_cut_that_holds_enough():
     assert hard_set(difficulty, 0.1).tolist() == [16, 17, 18, 19]  # 1 of 20 is not over 10 %
     assert hard_set(difficulty, 0.5).tolist() == list(range(20))
     assert hard_set(np.full(5, np.nan), 0.1).tolist() == []
+    for values, cut, count in (([0.0] * 78 + [0.6] * 10 + [1.0] * 12, 2, 12), ([0.0] * 72 + [0.25] * 10 + [0.4] * 10 + [1.0] * 8, 0.5, 18)):
+        difficulty = np.array(values)
+        above = np.flatnonzero(difficulty > difficulty.mean() + cut * difficulty.std())
+        assert len(above) == count  # each other cut would hold another number
+        assert hard_set(difficulty, 0.1).tolist() == above.tolist()
     assert hard_set(np.array([1.0, np.nan, 1.0]), 0.1).tolist() == [0, 2]
 
 
@@ -327,6 +413,42 @@ def test_mining_by_share_repeats_the_hardest_by_the_difficulty_asked_for(home, s
         steps.clear()
         tiny_run(small_data, epochs=1, hard_negative_mining=0.2, hard_negative_difficulty=difficulty)
         assert steps[5][0] == [hard]
+    errors.zero_()  # then the loss alone tells: 2 FP + FN + 1
+    losses[:] = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5])
+    steps.clear()
+    tiny_run(small_data, epochs=1, hard_negative_mining=0.2, hard_negative_difficulty="loss_errors", seed=1)
+    assert steps[5][0] == [4]
+
+
+def test_with_sampling_only_images_of_the_epoch_are_mined(home, tmp_path, steps, monkeypatch):
+    """Images 3 to 8 have no crack; each epoch draws three of them. The hardest of all are never mined where they were not drawn."""
+    real = training.train_step
+
+    def graded(model, optimizer, batch, *more):
+        real(model, optimizer, batch, *more)
+        return batch.index.float(), batch.index.float(), torch.zeros(len(batch.index))
+
+    monkeypatch.setattr(training, "train_step", graded)
+    tiny_run(write_dataset(tmp_path / "d", train=3, negatives=6), epochs=5, hard_negative_mining=0.5, frequency_of_use_sampling=True)
+    epochs = [[index[0] for index, *_ in steps[i : i + 9]] for i in range(0, 45, 9)]
+    for drawn in epochs:
+        assert sorted(drawn[6:]) == sorted(drawn[:6])[3:]
+
+
+def test_the_losses_of_an_epoch_are_those_of_its_first_pass(home, tmp_path, steps, monkeypatch):
+    real = training.train_step
+
+    def graded(model, optimizer, batch, *more):
+        real(model, optimizer, batch, *more)
+        values = torch.ones(len(batch.index))
+        if len(steps) > 3:  # the second epoch: the last of each batch is taken from the hard set
+            values[-1] = 7.0
+        return values, values, values
+
+    monkeypatch.setattr(training, "train_step", graded)
+    run = tiny_run(write_dataset(tmp_path / "d", train=6, negatives=4), epochs=2, batch_size=4, hard_negative_mining="1 of 4, min 0.2")
+    assert len(steps) == 7
+    assert run.load_history()["loss_segmentation"].tolist() == [1, 1]
 
 
 def test_errors_count_false_alarms_twice_and_no_padding():
@@ -573,6 +695,8 @@ def test_the_warm_up_rises_to_where_the_schedule_begins(home, small_data, steps)
     run = tiny_run(small_data, epochs=6, warmup_epochs=3, scheduler="cosine", learning_rate=0.4)
     rates = run.load_history()["learning_rate"].tolist()
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.3, 0.1])
+    run = tiny_run(small_data, epochs=8, warmup_epochs=2, scheduler="step 2 0.5", learning_rate=0.3)
+    assert run.load_history()["learning_rate"].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.3, 0.15, 0.15, 0.075, 0.075])
 
 
 @pytest.mark.parametrize(
@@ -593,12 +717,15 @@ def test_each_optimizer_is_the_librarys(values, kind, expected):
 
 
 def test_both_asks_for_the_best_so_far_of_each(home, small_data, steps, monkeypatch):
-    """Epoch 2 has the better F1, 3 the better decision, 4 reaches both, 5 only one."""
-    f1, ap = iter([0.1, 0.5, 0.3, 0.5, 0.6]), iter([0.5, 0.2, 0.9, 0.9, 0.1])
-    monkeypatch.setattr(training.metrics, "average_precision", lambda *_: next(ap))
-    monkeypatch.setattr(evaluation.Judgement, "segmentation", lambda *_: {"precision": 0, "recall": 0, "f1": next(f1)})
-    run = tiny_run(small_data, epochs=5, validate=True, validation_n_epochs=1, best_model_type="both")
-    assert "Chosen by val (epoch 4)" in run.load_log()
+    """Epoch 2 has the better F1, 3 the better decision, 4 reaches both, 5 only one. Without 4 it is 1: 3 does not reach 2's F1,
+    though 2 was not chosen."""
+    scores = {4: ([0.1, 0.5, 0.3, 0.5, 0.6], [0.5, 0.2, 0.9, 0.9, 0.1]), 1: ([0.1, 0.5, 0.3, 0.4], [0.5, 0.2, 0.9, 0.4])}
+    for chosen, series in scores.items():
+        f1, ap = map(iter, series)
+        monkeypatch.setattr(training.metrics, "average_precision", lambda *_, ap=ap: next(ap))
+        monkeypatch.setattr(evaluation.Judgement, "segmentation", lambda *_, f1=f1: {"precision": 0, "recall": 0, "f1": next(f1)})
+        run = tiny_run(small_data, epochs=len(series[0]), validate=True, validation_n_epochs=1, best_model_type="both")
+        assert f"Chosen by val (epoch {chosen})" in run.load_log()
 
 
 def test_without_the_best_model_the_last_weights_count_with_the_last_validations_thresholds(home, small_data, steps, monkeypatch):
@@ -637,4 +764,12 @@ def test_validation_on_test_chooses_there_and_says_so(home, tmp_path, steps):
     log = run.load_log()
     assert "Validation on test (epoch 1)" in log
     assert "Chosen by test" in log
-    assert any("were chosen on test" in note for note in run.load_facts()["notes"])
+    assert any(note.startswith("Checkpoint and thresholds were chosen on test") for note in run.load_facts()["notes"])
+    last = tiny_run(root, epochs=1, validate=False, validate_on_test=True, best_model_type="dec", use_negatives=False)
+    assert [note.split(" (")[0] for note in last.load_facts()["notes"]] == ["The thresholds were chosen on test"]
+
+
+def test_mining_that_takes_nobody_says_so(home, small_data, steps):
+    note = "Note: hard_negative_mining 0.1 of 5 images is less than one: nothing is trained on twice"
+    assert note in tiny_run(small_data, epochs=1, hard_negative_mining=0.1).load_log()
+    assert "less than one" not in tiny_run(small_data, epochs=1, hard_negative_mining=0.2).load_log()
