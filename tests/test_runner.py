@@ -105,6 +105,23 @@ def test_a_finished_run_is_rendered_again_without_its_data_but_for_the_page_of_t
     assert run.notebook("explore").read_bytes() == whole  # a whole copy is not lost to a failure
 
 
+@pytest.mark.slow
+def test_every_page_that_shows_a_run_warns_that_it_chose_on_test(home, small_data):
+    warning = "Checkpoint and thresholds were chosen on test (validate_on_test)"
+    run = train_run(small_params(small_data, epochs=1, validate_on_test=True), "peeked")
+    evaluate_run(run)
+    runner.execute_and_render(run.load_params(), run, only_missing=True)
+    runner.compare([run.name], "beside")
+    report = home / "report"
+    for page in (*(report / "peeked" / pages.page_name(name) for name in pages.NOTEBOOKS), report / "beside" / "index.html"):
+        assert f'<p class="notice" role="note">{warning}' in page.read_text(encoding="utf-8"), page.name
+    listed = (report / "index.html").read_text(encoding="utf-8")
+    assert "Runs marked 'chose on test' chose checkpoint or thresholds on test" in html.unescape(listed)
+    assert listed.count("chose on test") > 1  # in its row too
+    notices = [output.data["text/html"] for cell in pages.unfinished(run, "why").cells[1:] for output in cell.get("outputs", [])]
+    assert any(warning in notice for notice in notices)
+
+
 def test_a_copy_is_kept_only_of_the_notebook_as_it_is_now(home, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "REPOSITORY", tmp_path)
     run = Run("kept")
