@@ -16,7 +16,7 @@ from crack_utils.config import PARAMETER_DEFAULTS, UNIDENTIFYING, is_run_name
 from crack_utils.errors import MissingRun, UserError
 from crack_utils.reporting import record
 from crack_utils.reporting.tables import Link, plain
-from crack_utils.uncertainty import LEAST_PHOTOS, paired_difference
+from crack_utils.uncertainty import FEW_PHOTOS, LEAST_PHOTOS, paired_difference
 
 FOLDERS = ("data_root", "negatives_root")
 FIGURES = ("val F1", "test F1", "precision", "recall", "decision F1")
@@ -150,6 +150,15 @@ def paired_table(frame: pd.DataFrame) -> pd.DataFrame:
         rows.append((f"{best} against {other}", len(both), found["photos"], f"{found['difference']:+.3f}", interval, p, seeds))
     columns = ["On the same images", "Images", "Photos", "Difference of F1", "95 % interval", "p", "Could be seeds alone"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
+
+
+def pair_words(pairs: pd.DataFrame) -> str:
+    """How far the intervals of :func:`paired_table` can be trusted."""
+    if pairs.empty:
+        return "There are no two combinations to compare on the same images."
+    if pairs["Photos"].min() < LEAST_PHOTOS:
+        return f"From fewer than {LEAST_PHOTOS} photos there is neither interval nor p."
+    return f"From fewer than {FEW_PHOTOS} photos, as here, an interval comes out too narrow." if pairs["Photos"].min() < FEW_PHOTOS else ""
 
 
 def _f1_by_image(runs: Sequence[str]) -> pd.Series:

@@ -121,8 +121,9 @@ def load_data(params: RunParameters) -> RunData:
 
 
 def show(text: str) -> None:
-    """Show Markdown whose figures were computed."""
-    display(Markdown(text))
+    """Show Markdown whose figures were computed, if there is anything to say."""
+    if text:
+        display(Markdown(text))
 
 
 def show_notices(facts: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 Crops of one photo are alike, so photos are drawn, never crops: a cluster bootstrap (Davison and Hinkley 1997, 3.8).
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -67,20 +68,25 @@ def paired_difference(
         photos: (N,) the photo of each image.
 
     Returns:
-        ``difference`` (mean of a - b), its 95 % ``low`` and ``high`` over photos, ``photos``, and ``p``: the share of random
-        exchanges of the two runs, photo by photo, with a mean difference at least as large (a paired permutation test).
+        ``difference`` (mean of a - b), its 95 % ``low`` and ``high`` over photos, ``photos``, and ``p``: the share of exchanges of
+        the two runs, photo by photo, with a mean difference at least as large (a paired permutation test): of all exchanges where
+        these are no more than ``resamples``, else of so many random ones.
     """
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     values = np.stack([difference, np.ones_like(difference)], axis=1)
     low, high = bootstrap_interval(values, photos, ratio, resamples, seed)
     sums = photo_sums(values, photos)[:, 0]
-    exchanged = np.random.default_rng(seed).choice([-1.0, 1.0], size=(resamples, len(sums))) @ sums
-    # The observed arrangement is one of them; the tolerance keeps rounding from deciding ties.
-    extreme = 1 + int(np.sum(np.abs(exchanged) >= abs(sums.sum()) - 1e-9))
+    if 2 ** len(sums) <= resamples:
+        signs = np.array(list(itertools.product([1.0, -1.0], repeat=len(sums))))
+    else:  # the observed arrangement is one of them
+        drawn = np.random.default_rng(seed).choice([-1.0, 1.0], size=(resamples, len(sums)))
+        signs = np.concatenate([np.ones((1, len(sums))), drawn])
+    # The tolerance keeps rounding from deciding ties.
+    extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
     return {
         "difference": float(difference.mean()),
         "low": low,
         "high": high,
-        "p": extreme / (resamples + 1),
+        "p": float(extreme.mean()),
         "photos": len(sums),
     }

@@ -83,6 +83,14 @@ def test_pairs_are_judged_by_the_same_measure_of_chance_as_the_words(runs):
     assert row["Could be seeds alone"] in ("less likely", "yes, it is below 0.01")
 
 
+def test_few_photos_are_said_beside_the_pairs():
+    import pandas as pd
+
+    said = {count: comparison.pair_words(pd.DataFrame({"Photos": [30, count]})) for count in (2, 10, 25)}
+    assert "neither interval nor p" in said[2] and "too narrow" in said[10] and said[25] == ""
+    assert "no two combinations" in comparison.pair_words(pd.DataFrame({"Photos": []}))
+
+
 def test_published_figures_come_with_the_spread_of_their_seeds_and_a_warning(runs):
     def named(run, record_run):
         values = json.loads(run.path("params.json").read_text())

@@ -71,3 +71,10 @@ def test_the_p_value_is_that_of_the_exact_test():
     a, b = np.array([0.9, 0.8, 0.7, 0.85, 0.6]), np.array([0.7, 0.75, 0.72, 0.6, 0.5])
     exact = stats.permutation_test((a, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf).pvalue
     assert paired_difference(a, b, list("abcde"), resamples=20000)["p"] == pytest.approx(exact, abs=0.01)
+
+
+def test_of_few_photos_every_exchange_is_tried():
+    a, photos = np.array([0.5, 0.6, 0.7, 0.8, 0.9]), list("abcde")
+    found = paired_difference(a, a - 0.1, photos)
+    assert found["p"] == 2 / 2**5  # all five the same way, or all the other: no less is possible
+    assert {paired_difference(a, a - 0.1, photos, seed=seed)["p"] for seed in range(3)} == {found["p"]}
