@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Collection
@@ -14,7 +13,6 @@ from crack_utils.artifacts import Run
 from crack_utils.config import RunParameters, check_run_name
 from crack_utils.errors import UserError
 from crack_utils.sweep import (
-    fitted,
     member_command,
     pick_member,
     printer,
@@ -177,14 +175,13 @@ def sweep(options: argparse.Namespace) -> None:
     page = Path(members[0].run.name).parent.as_posix() if members[0].label else None
     if page:
         _check_page(page)
-    environments = slots(options.jobs, {member.params.device for member in members})
+    n_open = sum(state(member, options.pages) != "finished" for member in members)
+    environments = slots(options.jobs, {member.params.device for member in members}, most=max(1, n_open))
     count = f"{len(members)} runs" if page else "One run"
     print(f"{count}, {len(environments)} at a time; what each prints is in output.log in its folder", flush=True)
     command = member_command(options.configuration, options.overrides, options.pages, options.overwrite)
     states = run_members(members, command, environments, options.pages, printer(members))
-    table = progress_table(members, states)
-    if not sys.stdout.isatty() or len(fitted(table, *shutil.get_terminal_size())) < len(table):
-        print(text_of(table))
+    print(text_of(progress_table(members, states)))
     finished = [member.run.name for member in members if states[member.label] == "finished"]
     try:
         if finished and page:

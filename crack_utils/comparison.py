@@ -118,7 +118,9 @@ def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
         row = {"Combination": f"{group} (best on val)" if is_best else group, "Runs": len(runs)}
         row |= {title: spread(runs[title]) for title in FIGURES}
         if frame["published F1"].notna().any():
-            row["published F1"] = "not published" if runs["published F1"].isna().all() else spread(runs["published F1"].drop_duplicates())
+            row["published F1"] = (
+                "not published" if runs["published F1"].isna().all() else spread(runs["published F1"].dropna().drop_duplicates())
+            )
         rows.append(row)
     return pd.DataFrame(rows, dtype=object)
 

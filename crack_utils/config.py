@@ -250,11 +250,12 @@ def _in_words(detail: dict[str, Any]) -> str:
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML would silently take the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         for key, times in Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)).items():
             if times > 1:
                 raise yaml.YAMLError(f"{key} stands twice (line {node.start_mark.line + 1} and after)")
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -279,9 +280,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def is_run_name(name: str) -> bool:
     """Whether ``name`` can name a folder under ``runs/`` and ``report/``, beside those a run has of its own."""
-    parts = name.split("/")
-    is_taken = not TAKEN.isdisjoint(parts[1:]) or max(map(len, parts)) > LONGEST_NAME
-    return bool(RUN_NAME.fullmatch(name)) and ".." not in name and not name.endswith((".yaml", ".yml")) and not is_taken
+    return _why_no_run_name(name) is None
 
 
 def check_run_name(name: str) -> str:
@@ -290,14 +289,22 @@ def check_run_name(name: str) -> str:
     Raises:
         ParameterError: it cannot.
     """
-    taken = TAKEN.intersection(name.split("/")[1:])
-    if taken:
-        raise ParameterError(f"run_name {name!r}: {taken.pop()} is what a run calls a folder of its own; choose another name")
-    if max(map(len, name.split("/"))) > LONGEST_NAME:
-        raise ParameterError(f"run_name {name!r} is longer than {LONGEST_NAME} characters between slashes; shorten it, or name the members")
-    if not is_run_name(name):
-        raise ParameterError(f"run_name {name!r}: use letters, digits, '.', '_', '+', '-', with '/' for folders, such as trials/first")
+    reason = _why_no_run_name(name)
+    if reason:
+        raise ParameterError(f"run_name {name!r}: {reason}")
     return name
+
+
+def _why_no_run_name(name: str) -> str | None:
+    parts = name.split("/")
+    taken = TAKEN.intersection(parts[1:])
+    if taken:
+        return f"{taken.pop()} is what a run calls a folder of its own; choose another name"
+    if max(len(part.encode(errors="replace")) for part in parts) > LONGEST_NAME:
+        return f"it is longer than {LONGEST_NAME} bytes between slashes; shorten it, or name the members"
+    if not RUN_NAME.fullmatch(name) or ".." in name or name.endswith((".yaml", ".yml")):
+        return "use letters, digits, '.', '_', '+', '-', with '/' for folders, such as trials/first"
+    return None
 
 
 def resolve_folders(values: dict[str, Any], base: Path | None = None) -> dict[str, Any]:

@@ -281,11 +281,11 @@ class RunData:
         return pairs
 
     def _keep_apart(self, pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
-        """No photo in two splits where these were drawn, and a note of how many crack-free images that cost."""
-        kept = keep_apart(pairs)
+        """No crack-free crop of a photo whose cracked ones a drawing took elsewhere, and a note of how many images that cost."""
+        kept = keep_apart(pairs, self.drawn_splits)
         n_left = sum(len(pairs[split]) - len(kept[split]) for split in SPLITS)
         if n_left:
-            self.notes.append(f"Crack-free images left out because crops of their photo were drawn for another split: {n_left}.")
+            self.notes.append(f"Crack-free images left out because cracked crops of their photo are in another split: {n_left}.")
         return kept
 
     def _keep_disjoint(self, pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:

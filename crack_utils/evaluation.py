@@ -152,7 +152,10 @@ def evaluate_run(run: Run) -> dict[str, Any]:
         MissingRun: the run has not finished training.
     """
     if run.is_evaluated:
-        return run.load_metrics()
+        results = run.load_metrics()
+        if "failures" not in results:
+            raise UserError(f"run {run.name} was evaluated by an earlier version; remove {run.path('metrics.json')} to evaluate it anew")
+        return results
     find_run(run.name)  # or it says that training comes first
     with run.claimed():
         params = run.load_params()

@@ -6,7 +6,7 @@ import io
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -113,10 +113,12 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     found["train"] = pool
     if drawn:
         elsewhere = {pair.photo for split in found if split != "train" for pair in found[split]}
-        free = [pair for pair in pool if pair.photo not in elsewhere] or pool
+        free = [pair for pair in pool if pair.photo not in elsewhere]
+        if len({pair.photo for pair in free}) <= len(drawn):  # too few photos: some that another split has must do
+            free = pool
         found |= draw_splits(free, drawn, seed)
         found["train"] += sorted(set(pool) - set(free), key=lambda pair: pair.stem)
-        notes.append(f"These data fix no {' and no '.join(drawn)}: drawn by photo from the {len(pool)} images (split_seed {seed}).")
+        notes.append(f"These data fix no {' and no '.join(drawn)}: drawn by photo from the {len(free)} images (split_seed {seed}).")
     return FoundSplits(found, drawn, notes)
 
 
@@ -234,7 +236,8 @@ def _read_lists(root: Path, found: dict[str, list[Pair]]) -> dict[str, list[Pair
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError:
             raise DataError(f"{path} is not UTF-8 text; save it as such") from None
-        listed[split] = [_listed_pair(line.split(), path, known) for line in lines if line.strip()]
+        own = {pair.image_path.name: pair for name in ("all", split) for pair in found.get(name, [])}
+        listed[split] = [_listed_pair(line.split(), path, known, own) for line in lines if line.strip()]
         if not listed[split]:
             raise DataError(f"{path} is empty; list the images of {split}, or remove it")
         for pair in listed[split]:
@@ -243,15 +246,19 @@ def _read_lists(root: Path, found: dict[str, list[Pair]]) -> dict[str, list[Pair
     return listed
 
 
-def _listed_pair(words: list[str], path: Path, known: dict[str | Path, Pair]) -> Pair:
+def _listed_pair(words: list[str], path: Path, known: dict[str | Path, Pair], own: dict[str, Pair]) -> Pair:
+    """The pair that a line names: ``known`` by path, or by a name or stem that only one image has; or one of the split's ``own``, where
+    the list is of another layout of the same files."""
     files = [path.parent / word for word in words]
-    pair = known.get(files[0]) or known.get(words[0]) or known.get(files[0].name)  # a list may be of another layout of the same files
-    image = files[0] if files[0].is_file() or pair is None else pair.image_path
-    mask = pair.mask_path if pair else None
+    pair = known.get(files[0]) or known.get(words[0]) or (None if files[0].is_file() else own.get(files[0].name))
+    image, mask = (pair.image_path, pair.mask_path) if pair else (files[0], None)
     if len(files) > 1 and (files[1].is_file() or mask is None or files[1].stem not in (mask.stem, image.stem)):
         mask = files[1]
     if len(files) > 2 or mask is None or not (image.is_file() and mask.is_file()):
-        raise DataError(f"{path} names {' '.join(words)}, which is not there; a line is an image's path (and its mask's), without spaces")
+        raise DataError(
+            f"{path} names {' '.join(words)}, which is not there, or is the name of several images; a line is an image's path (and its "
+            "mask's), without spaces"
+        )
     return Pair(image, mask)
 
 
@@ -286,14 +293,22 @@ def draw_splits(pairs: Sequence[Pair], missing: Sequence[str], seed: int) -> dic
 def _of_how_many_crops(crops: dict[str, list[Pair]]) -> str:
     """A hint for names that only look like those of crops."""
     photo, most = max(crops.items(), key=lambda item: len(item[1]))
-    hint = f". {len(most)} images count as crops of one photo, {photo}, as their names end alike; rename them, or list them in train.txt"
+    hint = (
+        f". {len(most)} images count as crops of one photo, {photo}, as their names end alike; rename them, or list all in train.txt, "
+        "val.txt and test.txt"
+    )
     return hint if len(most) > 1 else ""
 
 
-def keep_apart(pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
-    """Leave out the images of negatives folders whose photo has other crops in another split."""
+def keep_apart(pairs: dict[str, list[Pair]], drawn: Collection[str]) -> dict[str, list[Pair]]:
+    """Leave out the images of negatives folders whose photo has cracked crops in another split, where one of the two was drawn."""
     owner = {pair.photo: split for split in SPLITS for pair in pairs[split] if pair.mask_path}
-    return {split: [pair for pair in pairs[split] if pair.mask_path or owner.get(pair.photo, split) == split] for split in SPLITS}
+
+    def stays(pair: Pair, split: str) -> bool:
+        other = owner.get(pair.photo, split)
+        return pair.mask_path is not None or other == split or not {split, other} & set(drawn)
+
+    return {split: [pair for pair in pairs[split] if stays(pair, split)] for split in SPLITS}
 
 
 def in_photo_order(pairs: Iterable[Pair], seed: int) -> list[Pair]:
@@ -340,8 +355,9 @@ def _images_and_masks(folder: Path) -> tuple[list[Path], list[Path]]:
 def find_negatives(folder: Path, split: str) -> list[Pair]:
     """The crack-free images in ``folder/split``, which need no masks; empty where there is no such folder. A folder without any for a
     split holds those of train itself."""
+    folder = Path(folder)
     is_flat = split == "train" and not _first_folder(folder, SPLITS)
-    folder = Path(folder) if is_flat else Path(folder) / split
+    folder = folder if is_flat else folder / split
     return [Pair(path, None) for path in _images_and_masks(folder)[0]] if folder.is_dir() else []
 
 

@@ -16,7 +16,7 @@ COARSE, FINE = 32, 128  # sides of the thumbnails; the fine ones confirm what th
 # Real photos and the drawn sample: unrelated images correlate by at most 0.25 (coarse) and 0.18 (fine); copies by at least 0.61,
 # were they turned, brightened, compressed to quality 30, painted over in a corner, or shifted by 6 pixels of 640.
 SUSPECT, ALIKE = 0.3, 0.5  # coarse, fine
-SHIFT = 8  # cells of a fine thumbnail by which two may be shifted
+SHIFT = 4  # cells of a fine thumbnail by which two may be shifted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Leaks:
 
     crops: dict[str, dict[str, list[str]]]
     duplicates: list[tuple[str, str, str, str, float]]
-    copied: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    copied: dict[str, list[str]]
 
     @property
     def photos(self) -> dict[str, list[str]]:
@@ -120,7 +120,10 @@ def correlation(these: np.ndarray, those: np.ndarray) -> np.ndarray:
 
 
 def shifted_correlation(this: np.ndarray, that: np.ndarray) -> float:
-    """How much two thumbnails (S, S) are alike, 1 for equal ones: the one turned, flipped and shifted by up to SHIFT as fits best."""
+    """How much two thumbnails (S, S) are alike, 1 for equal ones: the one turned, flipped and shifted by up to SHIFT as fits best; 0
+    where one shows nothing."""
+    if not (this.any() and that.any()):
+        return 0.0
     inner = (np.ascontiguousarray(turned[0, SHIFT:-SHIFT, SHIFT:-SHIFT]) for turned in _turns(this[None]))
     return max(float(cv2.matchTemplate(that, part, cv2.TM_CCOEFF_NORMED).max()) for part in inner)
 

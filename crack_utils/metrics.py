@@ -199,7 +199,7 @@ def tolerance_counts(
     def count(i: int) -> np.ndarray:
         return _count_one(probs[i], masks[i], thresholds, tolerance_px)
 
-    if len(probs) < 4:
+    if len(probs) < 4 or getattr(probs[0], "is_cuda", False):
         counts = [count(i) for i in range(len(probs))]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -313,7 +313,7 @@ def precision_recall_f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> tuple
     Returns:
         Three of that shape, in [0, 1].
     """
-    tp, fp, fn = (np.asarray(count, np.float64) for count in (tp, fp, fn))
+    tp, fp, fn = (_array(count).astype(np.float64) for count in (tp, fp, fn))
     hit = tp > 0
     precision = np.divide(tp, tp + fp, out=np.zeros_like(tp), where=hit)
     recall = np.divide(tp, tp + fn, out=np.zeros_like(tp), where=hit)
@@ -468,7 +468,7 @@ def intersection_over_union(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> n
     Returns:
         Of that shape, in [0, 1].
     """
-    tp, fp, fn = (np.asarray(count, np.float64) for count in (tp, fp, fn))
+    tp, fp, fn = (_array(count).astype(np.float64) for count in (tp, fp, fn))
     return np.divide(tp, tp + fp + fn, out=np.zeros_like(tp), where=tp + fp + fn > 0)[()]
 
 
@@ -481,7 +481,7 @@ def disc_scores(hit: np.ndarray, predicted: np.ndarray, found: np.ndarray, truth
     Returns:
         Three of that shape, in [0, 1].
     """
-    hit, predicted, found, truth = (np.asarray(count, np.float64) for count in (hit, predicted, found, truth))
+    hit, predicted, found, truth = (_array(count).astype(np.float64) for count in (hit, predicted, found, truth))
     precision = np.divide(hit, predicted, out=np.zeros_like(hit), where=predicted > 0)
     recall = np.divide(found, truth, out=np.zeros_like(found), where=truth > 0)
     both = precision + recall
@@ -528,8 +528,8 @@ def decision_scores(has_crack: np.ndarray, probs: np.ndarray, threshold: float) 
         probs: (N,) probabilities.
         threshold: decided cracked at or above it.
     """
-    has_crack = np.asarray(has_crack, bool)
-    decided = np.asarray(probs, np.float64) >= threshold
+    has_crack = _array(has_crack).astype(bool)
+    decided = _array(probs).astype(np.float64) >= threshold
     tp, fp = int((decided & has_crack).sum()), int((decided & ~has_crack).sum())
     fn, tn = int((~decided & has_crack).sum()), int((~decided & ~has_crack).sum())
     precision, recall, f1 = (float(value) for value in precision_recall_f1(tp, fp, fn))

@@ -131,7 +131,7 @@ class Measured:
         for name in GEOMETRY:
             frame[f"error_{name}"] = frame[name] - frame[f"true_{name}"]
         alarms = np.where(frame["has_crack"], 0, -frame["predicted_px"] / frame["image_px"])
-        return frame.assign(alarms=alarms).sort_values(["f1", "alarms"], kind="stable", ignore_index=True).drop(columns="alarms")
+        return frame.iloc[np.lexsort([alarms, frame["f1"]])].reset_index(drop=True)
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -229,13 +229,13 @@ def without_leaks(frame: pd.DataFrame, leaking: Collection[str], decided_at: flo
 
 def intervals(frame: pd.DataFrame, decided_at: float) -> dict[str, Any]:
     """95 % intervals of the headline figures, resampling photos; ``photos`` says how many show a crack, and how many none. A figure
-    that takes images of both kinds has none unless there are LEAST_PHOTOS of each."""
+    has none where those of a kind that counts in it come from fewer than LEAST_PHOTOS."""
     frame = frame.assign(one=1.0, decided=frame["decision_prob"].astype(float) >= decided_at)
     cracked, crack_free = frame[frame["has_crack"]], frame[~frame["has_crack"]]
     photos = {"cracked": cracked["photo"].nunique(), "crack_free": crack_free["photo"].nunique()}
 
     def of(rows: pd.DataFrame, *values: pd.Series, figure: Callable[[np.ndarray], np.ndarray] = ratio) -> list[float | None]:
-        if rows is frame and any(0 < count < LEAST_PHOTOS for count in photos.values()):
+        if (rows.groupby("has_crack")["photo"].nunique() < LEAST_PHOTOS).any():
             return [None, None]
         return numbers(np.array(bootstrap_interval(np.stack(values, axis=1).astype(float), rows["photo"], figure)))
 
@@ -293,9 +293,10 @@ def failures(frame: pd.DataFrame) -> dict[str, Any]:
     cracked = frame[frame["has_crack"]]
     by_width = {}
     for name in WIDTHS_PX:
-        counts = cracked[[f"line_found_px_{name}", f"line_px_{name}"]].to_numpy(float)
+        having = cracked[cracked[f"line_px_{name}"] > 0]
+        counts = having[[f"line_found_px_{name}", f"line_px_{name}"]].to_numpy(float)
         found, line = counts.sum(axis=0)
-        interval = numbers(np.array(bootstrap_interval(counts, cracked["photo"], ratio)))
+        interval = numbers(np.array(bootstrap_interval(counts, having["photo"], ratio)))
         by_width[name] = {"line_px": int(line), "found": float(found / line) if line else None, "interval": interval}
     return {"by_width": by_width, "fp_px": int(cracked["fp"].sum()), "stray_px": int(cracked["stray_px"].sum())}
 

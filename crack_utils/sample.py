@@ -4,6 +4,7 @@ Every image is a pure function of a seed. Cracks (branching, fading, of varying 
 marks, straight joints and soft line shadows are there to be mistaken for them, so that darkness alone does not find a crack.
 """
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -41,7 +42,9 @@ def ensure_sample(folder: Path, seed: int = 0) -> Path:
     stamp = f"These images are drawn by crack_utils/sample.py ({source}, seed {seed}). They are not photos.\n"
 
     def is_there() -> bool:
-        return is_drawn(folder) and (folder / STAMP).read_text(encoding="utf-8") == stamp
+        with contextlib.suppress(OSError):
+            return (folder / STAMP).read_text(encoding="utf-8") == stamp
+        return False
 
     if is_there():
         return folder
@@ -53,9 +56,9 @@ def ensure_sample(folder: Path, seed: int = 0) -> Path:
         write_sample(fresh, seed)
         (fresh / STAMP).write_text(stamp, encoding="utf-8")
         # Another process may have drawn it meanwhile, and read it already: what is right stays.
-        if folder.exists() and not is_there():
-            os.replace(folder, Path(scratch) / "old")
         try:
+            if folder.exists() and not is_there():
+                os.rename(folder, Path(scratch) / "old")
             os.rename(fresh, folder)
         except OSError:
             if not is_there():

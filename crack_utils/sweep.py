@@ -91,8 +91,9 @@ def _combinations(sweep: Any, path: Path) -> list[tuple[str, dict[str, Any]]]:
     if not isinstance(sweep, dict) or not sweep:
         raise ParameterError(f"sweep in {path}: should hold grid, members or seeds, got {sweep!r}")
     check_names(sweep, ("grid", "members", "seeds"), f"key of sweep in {path}:")
-    grid, members, seeds = ({} if sweep.get(key) is None else sweep[key] for key in ("grid", "members", "seeds"))
-    seeds = [] if seeds == {} else seeds
+    grid, members, seeds = (
+        empty if sweep.get(key) is None else sweep[key] for key, empty in (("grid", {}), ("members", {}), ("seeds", []))
+    )
     if grid and members:
         raise ParameterError(f"sweep in {path}: give grid or members, not both")
     if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
@@ -185,12 +186,13 @@ def progress_table(members: list[Member], states: dict[str, str]) -> pd.DataFram
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
-def slots(jobs: int | None = None, devices: Collection[str] = ("auto",)) -> list[dict[str, str]]:
+def slots(jobs: int | None = None, devices: Collection[str] = ("auto",), most: int | None = None) -> list[dict[str, str]]:
     """The environments members run in side by side: one a GPU, else as many as cores and memory carry.
 
     Args:
         jobs: how many; default: what the machine carries.
         devices: what the members' parameters ask for.
+        most: how many there is work for.
 
     Raises:
         ParameterError: a member asks for one certain GPU.
@@ -201,11 +203,11 @@ def slots(jobs: int | None = None, devices: Collection[str] = ("auto",)) -> list
     if torch.cuda.is_available() and set(devices) != {"cpu"}:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-        count = jobs or len(gpus)
+        count = min(jobs or len(gpus), most or sys.maxsize)
         threads = str(max(1, cores // count))
         return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)], "OMP_NUM_THREADS": threads} for i in range(count)]
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else GIB_PER_MEMBER
-    count = jobs or max(1, min(cores, gib // GIB_PER_MEMBER))
+    count = min(jobs or max(1, min(cores, gib // GIB_PER_MEMBER)), most or sys.maxsize)
     return [{"OMP_NUM_THREADS": str(max(1, cores // count))}] * count
 
 
@@ -233,7 +235,7 @@ def run_members(
     states = {member.label: "finished" if is_finished(member, pages) else "waiting" for member in members}
     waiting = [member for member in members if states[member.label] == "waiting"]
     if any(member.params.dataset == "sample" and not member.params.data_root for member in waiting):
-        ensure_sample(artifacts.sample_folder())  # before several draw it at once
+        ensure_sample(artifacts.sample_folder())  # once, not once a member
     free: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
     for environment in environments:
         free.put(environment)
@@ -281,9 +283,11 @@ def _run_one(member: Member, command: list[str], environment: dict[str, str], st
         return "failed: in the hands of another process"
     log = member.run.path("output.log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as file:
+    with log.open("w", encoding="utf-8") as file:  # of this attempt alone
         process = start(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment})
-        status = process.wait() if process else 130
+        if process is None:
+            return "stopped"
+        status = process.wait()
     if status == 0:
         return "finished"
     if status == 130:

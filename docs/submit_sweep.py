@@ -20,21 +20,28 @@ def main() -> int:
     parser.add_argument("configuration")
     parser.add_argument("--cluster", default=None, help="slurm or local; default: what submitit finds")
     parser.add_argument("--partition", default=None, help="Slurm's partition")
-    parser.add_argument("--hours", type=int, default=24, help="time limit of a member")
+    parser.add_argument("--hours", type=float, default=24, help="time limit of a member")
     parser.add_argument("--no-pages", action="store_false", dest="pages", help="train and evaluate only")
     options = parser.parse_args()
+    if not 0 < options.hours < float("inf"):
+        parser.error(f"--hours should be above 0, got {options.hours}")
     try:
         import submitit
 
         members = [member for member in read_members(options.configuration) if not is_finished(member, options.pages)]
-        executor = submitit.AutoExecutor(artifacts.home() / "runs" / "submitted", cluster=options.cluster)
     except ImportError:
         print("error: this takes submitit; install it with pip install -e '.[cluster]'", file=sys.stderr)
         return 1
-    except (UserError, RuntimeError, ValueError) as error:  # submitit's: no such cluster, or no Slurm on this machine
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    executor.update_parameters(timeout_min=60 * options.hours, cpus_per_task=4, gpus_per_node=1 if options.cluster != "local" else 0)
+    limits = {"timeout_min": int(60 * options.hours), "cpus_per_task": 4, "gpus_per_node": 0 if options.cluster == "local" else 1}
+    try:
+        executor = submitit.AutoExecutor(artifacts.home() / "runs" / "submitted", cluster=options.cluster)
+    except (RuntimeError, ValueError) as error:  # no such cluster, or no Slurm on this machine
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    executor.update_parameters(**limits)
     if options.partition:
         executor.update_parameters(slurm_partition=options.partition)
     command = member_command(options.configuration, [], options.pages)

@@ -154,3 +154,12 @@ def test_a_run_name_that_leaves_the_runs_folder_is_refused(name):
 
 def test_a_run_name_may_lie_in_folders():
     assert check_run_name("record/run6_6") == "record/run6_6"
+
+
+def test_a_key_may_be_merged_over_but_not_written_twice(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &a {epochs: 1, seed: 2}\nb: &b {<<: *a, epochs: 3}\nc: {<<: *b}\n")
+    assert read_yaml(path)["c"] == {"epochs": 3, "seed": 2}
+    path.write_text("epochs: 1\nepochs: 2\n")
+    with pytest.raises(ParameterError, match="epochs stands twice"):
+        read_yaml(path)

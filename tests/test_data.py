@@ -215,7 +215,16 @@ def test_crack_free_crops_of_a_photo_do_not_leave_its_split_where_splits_are_dra
     assert not photos["train"] & (photos["val"] | photos["test"])
     assert "elsewhere" in photos["train"]
     left = len(photos["val"] | photos["test"])
-    assert f"Crack-free images left out because crops of their photo were drawn for another split: {left}." in data.notes
+    assert f"Crack-free images left out because cracked crops of their photo are in another split: {left}." in data.notes
+
+
+def test_a_given_test_split_keeps_its_crack_free_images_whatever_is_drawn(tmp_path):
+    for i in range(6):
+        write_pair(tmp_path / f"train/images/p{i}_1_1.jpg", tmp_path / f"train/masks/p{i}_1_1.png")
+        write_pair(tmp_path / f"negatives/test/p{i}_129_1.jpg")
+    write_pair(tmp_path / "test/images/q_1_1.jpg", tmp_path / "test/masks/q_1_1.png")
+    counts = RunData(small_params(tmp_path, dataset="folder", evaluate_negatives=True), tmp_path).facts["counts"]
+    assert counts["test"] == {"positives": 1, "negatives": 5}  # but for that of the photo drawn for val
 
 
 def test_the_input_is_the_commonest_size_in_steps_of_8(tmp_path):

@@ -312,14 +312,26 @@ def test_a_list_may_name_other_masks_than_lie_beside_the_images(tmp_path):
             find_splits(root, "folder")
 
 
+def test_a_path_is_never_taken_for_another_image_of_that_name(tmp_path):
+    for split in SPLITS:
+        write_pair(tmp_path / f"{split}/images/{split}.jpg", tmp_path / f"{split}/masks/{split}.png", (64, 128))
+    write_pair(tmp_path / "extra/train.jpg", size=(64, 128))  # without a mask
+    for line in ("extra/train.jpg", "train/images/test.jpg"):  # the latter lies in test alone
+        (tmp_path / "train.txt").write_text(line)
+        with pytest.raises(DataError, match=rf"names {line}, which is not there"):
+            find_splits(tmp_path, "folder")
+
+
 def test_a_name_that_two_splits_have_takes_a_path_to_tell_which(tmp_path):
     for split in SPLITS:
-        for name in ("1", f"only_{split}"):
+        for name in ("1", f"only_{split}", *(["2"] if split != "val" else [])):
             write_pair(tmp_path / f"{split}/images/{name}.jpg", tmp_path / f"{split}/masks/{name}.png", (64, 128))
     (tmp_path / "val.txt").write_text("test/images/1.jpg")
     assert find_splits(tmp_path, "folder").pairs["val"][0].image_path == tmp_path / "test/images/1.jpg"
     (tmp_path / "val.txt").write_text("1.jpg")
-    with pytest.raises(DataError, match=r"names 1\.jpg, which is not there"):
+    assert find_splits(tmp_path, "folder").pairs["val"][0].image_path == tmp_path / "val/images/1.jpg"
+    (tmp_path / "val.txt").write_text("2.jpg")
+    with pytest.raises(DataError, match=r"names 2\.jpg, which is not there, or is the name of several images"):
         find_splits(tmp_path, "folder")
 
 

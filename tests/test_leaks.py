@@ -88,7 +88,7 @@ def test_one_shadow_over_different_asphalt_or_none_at_all_is_no_copy():
     assert grey[0, 1] > 0.8  # plain thumbnails would take them for copies
     flat = [crop(f"flat{i}", np.full((64, 128, 3), 120 + i, np.uint8)) for i in range(2)]
     leaks = find_leaks(splits | {"val": flat[:1], "test": [*splits["test"], flat[1]]})
-    assert leaks == Leaks({}, [])
+    assert leaks == Leaks({}, [], {})
     assert summary(leaks).startswith("No photo has crops in more than one set, and no image nearly equals")
     assert leaks.notes() == []
     assert photos_table(leaks).empty and duplicates_table(leaks).empty
@@ -147,12 +147,12 @@ def test_photo_disjoint_leaves_no_photo_in_two_splits_and_test_as_it_was(tmp_pat
 
 
 def test_the_drawn_sample_leaks_nothing(tmp_path):
-    assert RunData(parse_parameters({}), tmp_path / "sample").leaks == Leaks({}, [])
+    assert RunData(parse_parameters({}), tmp_path / "sample").leaks == Leaks({}, [], {})
 
 
 def test_real_photos_of_asphalt_are_told_apart(real_data):
     crackforest = RunData(small_params(real_data / "CFD", dataset="crackforest"), real_data)
-    assert crackforest.leaks == Leaks({}, [])
+    assert crackforest.leaks == Leaks({}, [], {})
     deepcrack = RunData(small_params(real_data / "DeepCrack", dataset="deepcrack"), real_data)
     assert deepcrack.leaks.photos == {"11289": ["train", "test"]}
     assert deepcrack.leaks.duplicates == []

@@ -302,6 +302,15 @@ def test_failures_by_hand_by_width_and_by_distance():
     assert found["by_width"]["from_12px"] == {"line_px": 0, "found": None, "interval": [None, None]}
 
 
+def test_a_width_that_few_photos_have_gets_no_interval():
+    wide = np.zeros((40, 60), bool)
+    wide[12:28, 5:55] = True
+    frame = measured(*[(LINE, LINE), (FAR, LINE)] * 4, (wide, wide), (LINE, wide)).per_image
+    found = protocols.failures(frame)["by_width"]
+    assert None not in found["below_3px"]["interval"]
+    assert 0 < found["from_12px"]["found"] < 1 and found["from_12px"]["interval"] == [None, None]
+
+
 def test_nothing_predicted_anywhere_is_said_with_zeros_not_with_nan():
     test = measured((NOTHING, LINE), (NOTHING, LINE))
     frame = test.per_image

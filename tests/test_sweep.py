@@ -196,7 +196,9 @@ def test_gpus_get_one_member_each_and_cores_are_shared(monkeypatch):
     monkeypatch.setattr(sweep.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots()] == ["0", "1"]
+    monkeypatch.setattr(sweep.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    assert slots() == [{"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "4"}, {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "4"}]
+    assert slots(most=1) == [{"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "8"}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(4)] == ["3", "5", "3", "5"]
 

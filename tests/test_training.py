@@ -359,8 +359,8 @@ def test_too_few_negatives_are_used_as_evenly_as_possible():
         assert counts[:7].tolist() == [1] * 7
         assert sorted(counts[7:]) == [2, 2, 3]
         uses += counts
-    for _ in range(200):
-        uses += np.bincount(draw_by_use(has_crack, uses, np.random.default_rng(_)), minlength=10)
+    for seed in range(200):
+        uses += np.bincount(draw_by_use(has_crack, uses, np.random.default_rng(seed)), minlength=10)
         assert np.ptp(uses[7:]) <= 1  # over the whole training too
     assert draw_by_use(np.array([True, True]), np.zeros(2, int), np.random.default_rng(0)).tolist() == [0, 1]
 

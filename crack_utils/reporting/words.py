@@ -151,7 +151,7 @@ def certainty(results: dict[str, Any], facts: dict[str, Any]) -> str:
     told = {kind: count for kind, count in photos.items() if count >= LEAST_PHOTOS}
     sentences = []
     if told:
-        images = " and ".join(f"{_count(count, f'{kind} {noun}')}" for kind, count in told.items())
+        images = " and ".join(_count(count, f"{kind} {noun}") for kind, count in told.items())
         narrow = f"; from so few (below {FEW_PHOTOS}) it comes out too narrow." if min(told.values()) < FEW_PHOTOS else "."
         sentences.append(
             f"The interval says where the figure would probably lie, had other {noun}s of this kind been taken: {images} "
@@ -200,7 +200,7 @@ def failures(results: dict[str, Any], per_image: pd.DataFrame, mm_per_px: float 
     """Which cracks are missed, what kind of mistakes the segmentation makes, and in how many images."""
     found, f1 = results["failures"], per_image["f1"].dropna()
     widths = tables.failures_table(results, mm_per_px)
-    by_width = ", ".join(f"{width} {found}" for width, found in zip(widths["Width of the crack"], widths["Found"], strict=True))
+    by_width = ", ".join(f"{width} {share}" for width, share in zip(widths["Width of the crack"], widths["Found"], strict=True))
     low, images = (f1 < 0.5).sum(), _count(len(f1), "cracked test image")
     sentences = [
         f"What share of the true cracks is found, by their width: {by_width}.",
@@ -209,8 +209,8 @@ def failures(results: dict[str, Any], per_image: pd.DataFrame, mm_per_px: float 
     if found["fp_px"]:
         strays = 100 * found["stray_px"] / found["fp_px"]
         sentences.append(
-            f"Of the pixels wrongly marked on them {100 - strays:.0f} % lie within {FAR_PX} pixels of a crack, whose outline is drawn too "
-            f"broad there; {strays:.0f} % lie farther off: something else was taken for a crack."
+            f"Of the pixels wrongly marked on them {100 - strays:.0f} % lie within {FAR_PX} pixels of a crack, as where an outline is "
+            f"drawn too broad or a crack too long; {strays:.0f} % lie farther off: something else was taken for a crack."
         )
     return " ".join(sentences)
 
