@@ -1,6 +1,7 @@
 """Many runs side by side, from their artifacts alone."""
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -19,6 +20,7 @@ from crack_utils.reporting.tables import Link, plain
 from crack_utils.uncertainty import FEW_PHOTOS, LEAST_PHOTOS, paired_difference
 
 FOLDERS = ("data_root", "negatives_root")
+NAMES = ("architecture", "encoder", "optimizer", "dataset")  # parameters whose values tell what they are
 FIGURES = ("val F1", "test F1", "precision", "recall", "decision F1")
 
 
@@ -75,11 +77,14 @@ def load(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _group_names(frame: pd.DataFrame) -> dict[str, str]:
-    """What each group is called: as its runs are, their common folder and seeds left out, where that tells the groups apart."""
+    """What each group is called: as its runs are, their common folder and seeds left out, where that tells the groups apart and a
+    person named them; a sweep's grid calls runs after their parameters, which read better as :func:`_described`."""
     folder = os.path.commonpath([os.path.dirname(name) for name in frame["run"]])
     short = frame["run"].str.removeprefix(f"{folder}/").str.replace(r"_?seed\d+$", "", regex=True)
     names = short.groupby(frame["group"], sort=False).unique()
-    is_telling = names.str.len().eq(1).all() and short[short != ""].nunique() == len(names)
+    parameters = frame.columns[2 : frame.columns.get_loc("group")]
+    by_grid = any(short.str.contains(rf"(?:^|_){re.escape(name)}-").all() for name in parameters)
+    is_telling = names.str.len().eq(1).all() and short[short != ""].nunique() == len(names) and not by_grid
     return {group: name[0] if is_telling else group for group, name in names.items()}
 
 
@@ -93,7 +98,7 @@ def _row(run: Run, names: list[str]) -> dict[str, Any]:
         "run": run.name,
         "seed": resolved["seed"],
         **values,
-        "group": ", ".join(f"{name} {value}" for name, value in values.items()) or "all",
+        "group": ", ".join(map(_described, values, values.values())) or "all",
         # A run that chose on test has no figure of val, and nothing to be preferred for.
         "val F1": float("nan") if resolved["validate_on_test"] else metrics["val"]["segmentation_2px"]["f1"],
         "test F1": segmentation["f1"],
@@ -103,6 +108,13 @@ def _row(run: Run, names: list[str]) -> dict[str, Any]:
         "minutes": run.load_history()["time_s"].sum() / 60,
         "published F1": record.published(resolved["record_run"], resolved["seed"])["f1"].mean() if comparable else float("nan"),
     }
+
+
+def _described(name: str, value: str) -> str:
+    """A parameter's value as a person says it: ``unet``, ``no augmentation``, ``epochs 5``."""
+    if value in ("True", "False"):
+        return name if value == "True" else f"no {name}"
+    return value if name in NAMES else f"{name} {value}"
 
 
 def _shown(name: str, value: Any) -> str:

@@ -57,6 +57,25 @@ def test_only_what_differs_is_shown_and_seeds_are_summed_up(runs):
     assert f"rate{best}**" in comparison.words(frame)
 
 
+def test_combinations_of_a_grid_are_called_by_their_values():
+    import pandas as pd
+
+    rows = [
+        {"run": f"t/architecture-{a}_augmentation-{b}_epochs-{e}_seed{s}", "seed": s, "architecture": a, "augmentation": b, "epochs": e}
+        for a, b, e in (("unet", "True", "5"), ("segdecnet", "False", "10"))
+        for s in (0, 1)
+    ]
+    frame = pd.DataFrame(rows)
+    frame["group"] = [
+        ", ".join(comparison._described(name, row[name]) for name in ("architecture", "augmentation", "epochs")) for row in rows
+    ]
+    assert comparison._group_names(frame) == {
+        name: name for name in ("unet, augmentation, epochs 5", "segdecnet, no augmentation, epochs 10")
+    }
+    named = frame.assign(run=["t/first_seed0", "t/first_seed1", "t/second_seed0", "t/second_seed1"])
+    assert list(comparison._group_names(named).values()) == ["first", "second"]
+
+
 def test_a_gap_is_judged_by_what_seeds_do():
     import pandas as pd
 
