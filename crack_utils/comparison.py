@@ -161,8 +161,8 @@ def paired_table(frame: pd.DataFrame) -> pd.DataFrame:
         p = f"{found['p']:.3f}" if found["photos"] >= LEAST_PHOTOS else ""
         _, chance = chance_between_seeds(groups, len(groups[best]), len(groups[other])) or (None, record.F1_NOISE)
         seeds = f"yes, it is below {chance:.3g}" if abs(found["difference"]) < chance else "less likely"
-        rows.append((f"{best} against {other}", len(both), found["photos"], f"{found['difference']:+.3f}", interval, p, seeds))
-    columns = ["On the same images", "Images", "Photos", "Difference of F1", "95 % interval", "p", "Could be seeds alone"]
+        rows.append((other, len(both), found["photos"], f"{found['difference']:+.3f}", interval, p, seeds))
+    columns = ["Best on val against", "Images", "Photos", "Difference of F1", "95 % interval", "p", "Could be seeds alone"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 

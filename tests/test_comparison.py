@@ -219,5 +219,5 @@ def test_runs_are_compared_image_by_image(runs):
         group: sum(run.load_per_image().set_index("stem")["f1"] for run in runs if f"/{group}_" in run.name) / 2 for group in (best, other)
     }
     assert table["Difference of F1"][0] == f"{(f1[best] - f1[other]).mean():+.3f}"
-    assert (table["Images"][0], table["Photos"][0]) == (2, 1)
+    assert (table["Best on val against"][0], table["Images"][0], table["Photos"][0]) == (other, 2, 1)
     assert comparison.paired_table(frame[frame["group"] == best]).empty
