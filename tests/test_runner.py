@@ -83,7 +83,7 @@ def test_what_does_not_come_to_its_end_becomes_a_page_that_says_so_with_what_was
 
 @pytest.mark.slow
 def test_a_finished_run_is_rendered_again_without_its_data_but_for_the_page_of_the_data(home, small_data, monkeypatch, capsys):
-    run = train_run(small_params(small_data, epochs=1), "moved")
+    run = train_run(small_params(small_data, epochs=1, validate_on_test=True), "moved")
     evaluate_run(run)
     small_data.rename(small_data.with_name("elsewhere"))
     with pytest.raises(NotebookFailed, match=r"explore\.ipynb stopped\. DataError: data_root"):
@@ -103,17 +103,14 @@ def test_a_finished_run_is_rendered_again_without_its_data_but_for_the_page_of_t
     with pytest.raises(NotebookFailed):
         runner.execute("explore", run, run.load_params().given())
     assert run.notebook("explore").read_bytes() == whole  # a whole copy is not lost to a failure
+    check_that_every_page_warns_of_the_choice_on_test(run, home / "report")
 
 
-@pytest.mark.slow
-def test_every_page_that_shows_a_run_warns_that_it_chose_on_test(home, small_data):
+def check_that_every_page_warns_of_the_choice_on_test(run, report):
+    """Its five pages, a comparison, the list of runs, and what would stand there had it not finished."""
     warning = "Checkpoint and thresholds were chosen on test (validate_on_test)"
-    run = train_run(small_params(small_data, epochs=1, validate_on_test=True), "peeked")
-    evaluate_run(run)
-    runner.execute_and_render(run.load_params(), run, only_missing=True)
     runner.compare([run.name], "beside")
-    report = home / "report"
-    for page in (*(report / "peeked" / pages.page_name(name) for name in pages.NOTEBOOKS), report / "beside" / "index.html"):
+    for page in (*(report / run.name / pages.page_name(name) for name in pages.NOTEBOOKS), report / "beside" / "index.html"):
         assert f'<p class="notice" role="note">{warning}' in page.read_text(encoding="utf-8"), page.name
     listed = (report / "index.html").read_text(encoding="utf-8")
     assert "Runs marked 'chose on test' chose checkpoint or thresholds on test" in html.unescape(listed)
