@@ -204,7 +204,7 @@ def failures(results: dict[str, Any], per_image: pd.DataFrame, mm_per_px: float 
     low, images = (f1 < 0.5).sum(), _count(len(f1), "cracked test image")
     sentences = [
         f"What share of the true cracks is found, by their width: {by_width}.",
-        f"F1 lies below 0.5 on {low} of the {images}, and is 0 on {(f1 == 0).sum()}.",
+        f"F1 lies below 0.5 on {low} of the {images}, and is 0 on {(f1 == 0).sum() or 'none'}.",
     ]
     if found["fp_px"]:
         strays = 100 * found["stray_px"] / found["fp_px"]
