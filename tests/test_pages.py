@@ -127,7 +127,10 @@ def test_photos_are_webp_and_plots_are_drawings(sample_run):
     photos = re.findall(r'id="photo-[^"]+" [^>]*href="data:image/(\w+)|href="data:image/(\w+)[^>]*id="photo-', page)
     assert len(photos) == 12 + 6 + 6 + 6
     assert {name for pair in photos for name in pair if name} == {"webp"}
-    assert "image/png;base64" not in (folder / "evaluate.html").read_text(encoding="utf-8")
+    assert "image/png;base64" not in (folder / "train.html").read_text(encoding="utf-8")
+    masks = re.findall(r'<image [^>]*href="data:image/png;base64[^>]*', (folder / "evaluate.html").read_text(encoding="utf-8"))
+    assert len(masks) == 2 * 3  # of the three worst images truth and errors, which are no photos
+    assert all(re.search('id="(truth|errors)-worst-', mask) for mask in masks)
 
 
 @pytest.mark.slow
