@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from crack_utils import artifacts
 from crack_utils.artifacts import Run
@@ -254,7 +254,7 @@ def chance_between_seeds(groups: dict[str, pd.DataFrame], *counts: int) -> tuple
     freedom = sum(len(values) - 1 for values in several)
     deviation = (sum(((values - values.mean()) ** 2).sum() for values in several) / freedom) ** 0.5
     deviation = max(deviation, record.F1_DEVIATION) if freedom < 4 else deviation  # of few seeds it may come out too small
-    return deviation, stats.t.ppf(0.975, freedom) * deviation * sum(1 / count for count in counts) ** 0.5
+    return deviation, special.stdtrit(freedom, 0.975) * deviation * sum(1 / count for count in counts) ** 0.5
 
 
 def words(frame: pd.DataFrame) -> str:

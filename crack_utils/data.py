@@ -15,8 +15,6 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from crack_utils.config import AUGMENTATIONS, RunParameters, check_input_size
 from crack_utils.errors import DataError
@@ -97,6 +95,11 @@ def fit(array: np.ndarray, placement: Placement, input_size: tuple[int, int], pa
     return np.pad(array, border, mode=padding)
 
 
+def fit_image(image: np.ndarray, placement: Placement, input_size: tuple[int, int]) -> torch.Tensor:
+    """Bring a crop's (H, W, C) uint8 image to ``input_size``, as the network takes it: (C, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(fit(image, placement, input_size, "symmetric")).permute(2, 0, 1) * (1 / 255)
+
+
 def fit_mask(mask: np.ndarray, placement: Placement, input_size: tuple[int, int]) -> np.ndarray:
     """Bring a crop's (H, W) bool mask to ``input_size``. Scaled down, a pixel is crack where a line of one original pixel
     through its middle would make it so: thin cracks do not vanish."""
@@ -174,11 +177,11 @@ class CropDataset(Dataset):
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, torch.Tensor]:
         index, seed = key if isinstance(key, tuple) else (key, None)
         crop, placement = self.crops[index], self.placements[index]
-        image = torch.from_numpy(fit(crop.image, placement, self.input_size, "symmetric")).permute(2, 0, 1)
+        image = fit_image(crop.image, placement, self.input_size)
         mask = torch.from_numpy(fit_mask(crop.mask, placement, self.input_size))
         valid = torch.zeros_like(mask)
         placement.inner(valid)[:] = True
-        image, labels = v2.functional.to_dtype(image, torch.float32, scale=True), torch.stack([mask, valid])
+        labels = torch.stack([mask, valid])
         if seed is not None and crop.has_crack:
             image, labels = augment(image, labels, seed, self.parts)
         mask, valid = labels[:1].float(), labels[1:].float()
@@ -200,6 +203,10 @@ def augment(
     image: torch.Tensor, labels: torch.Tensor, seed: int, parts: Collection[str] = AUGMENTATIONS
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """With p 0.5 apply each of ``parts`` with p 0.5 to an image (C, H, W) and its labels (K, H, W), as ``seed`` decides."""
+    # Imported here, since it takes as long as torch itself and whoever only shows a run augments nothing.
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
     transforms = {
         "horizontal_flip": v2.RandomHorizontalFlip(0.5),
         "vertical_flip": v2.RandomVerticalFlip(0.5),

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import v2
 
 from crack_utils import evaluation
 from crack_utils.artifacts import Run, written_whole
-from crack_utils.data import Placement, fit, place, unfit
+from crack_utils.data import Placement, fit_image, place, unfit
 from crack_utils.errors import DataError, ParameterError, UserError
 from crack_utils.geometry import crack_geometry, to_millimetres
 from crack_utils.layouts import decode
@@ -136,8 +135,7 @@ class Predictor:
     @torch.inference_mode()
     def _predict_tile(self, tile: np.ndarray, placement: Placement) -> tuple[np.ndarray, float]:
         """Segmentation probabilities of a tile at its own size, (H, W) float32, and its decision probability."""
-        image = torch.from_numpy(fit(tile, placement, self.input_size, "symmetric")).permute(2, 0, 1)
-        image = v2.functional.to_dtype(image, torch.float32, scale=True)
+        image = fit_image(tile, placement, self.input_size)
         decision_logits, seg_logits = self.model(image[None].to(self.device))
         seg_prob = unfit(seg_logits.sigmoid()[0, 0], placement).cpu().numpy()
         evaluation.check_finite(seg_prob)

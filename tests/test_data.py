@@ -10,9 +10,10 @@ import torch
 from conftest import REPOSITORY, small_params, write_dataset, write_pair
 from PIL import Image
 from test_layouts import write_folder
+from torchvision.transforms import v2
 
 from crack_utils.config import parse_parameters
-from crack_utils.data import CropDataset, RunData, fit, fit_mask, place, unfit
+from crack_utils.data import CropDataset, RunData, fit, fit_image, fit_mask, place, unfit
 from crack_utils.errors import DataError, ParameterError
 from crack_utils.layouts import SPLITS, Crop, Pair, find_pairs, limit_by_photo, read_crop
 from crack_utils.losses import crack_weights
@@ -50,6 +51,12 @@ def test_thin_cracks_survive_scaling_down(size, inner):
     placement = place(mask.shape, size)
     assert (placement.inner_height, placement.inner_width) == inner
     assert fit_mask(mask, placement, size).any(axis=0).sum() >= 540 * placement.scale
+
+
+def test_an_image_becomes_floats_as_torchvision_makes_them():
+    values = np.arange(256, dtype=np.uint8).reshape(8, 32, 1)
+    expected = v2.functional.to_dtype(torch.from_numpy(values).permute(2, 0, 1), torch.float32, scale=True)
+    torch.testing.assert_close(fit_image(values, place((8, 32), (8, 32)), (8, 32)), expected, rtol=0, atol=0)
 
 
 def test_padding_is_not_valid_and_holds_no_crack(tmp_path):

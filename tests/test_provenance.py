@@ -203,6 +203,12 @@ def test_training_needs_no_jupyter():
     subprocess.run([sys.executable, "-c", f"{block}; import crack_utils.training, crack_utils.provenance"], check=True, cwd=REPOSITORY)
 
 
+def test_showing_a_run_waits_for_no_torchvision():
+    """Its import takes as long as torch's; only augmentation needs it."""
+    check = "import sys, crack_utils.notebook, crack_utils.reporting.runner; sys.exit('torchvision' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True, cwd=REPOSITORY)
+
+
 # --- the command
 
 
