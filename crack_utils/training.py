@@ -5,6 +5,7 @@ Whatever is drawn at random is drawn from (seed, epoch) alone, so a resumed trai
 
 import copy
 import dataclasses
+import importlib
 import math
 import time
 from typing import Any
@@ -108,6 +109,8 @@ class Training:
     def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device, watcher: Watcher | None = None):
         self.run, self.params, self.data, self.device = run, params, data, device
         self.watcher = watcher or Watcher()
+        if params.augmentation:
+            importlib.import_module("torchvision.transforms.v2")  # once; else each worker of the loader would, in every pass
         torch.manual_seed(params.seed)
         self.model = build_model(params).to(device)
         self.optimizer = build_optimizer(self.model, params)
