@@ -203,7 +203,7 @@ def augment(
     image: torch.Tensor, labels: torch.Tensor, seed: int, parts: Collection[str] = AUGMENTATIONS
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """With p 0.5 apply each of ``parts`` with p 0.5 to an image (C, H, W) and its labels (K, H, W), as ``seed`` decides."""
-    # Imported here, since it takes as long as torch itself and whoever only shows a run augments nothing.
+    # Imported here: it takes as long as torch itself, and whoever only shows a run augments nothing.
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
