@@ -153,14 +153,22 @@ def started(run: Run) -> str:
 
 
 def comparison_rows(runs: Sequence[str]) -> dict[str, str]:
-    """The foot of a page of many runs: what each was, in short, and what made the page."""
-    found = {}
+    """The foot of a page of many runs: what trained them, said once where they have it in common, and what made the page."""
+    parameters, data, code = {}, {}, {}
     for run in map(Run, runs):
         training = run.load_provenance().get("training")
-        code = _code(training["code"]) if training else "code not recorded"
-        data = _data(run.load_facts().get("fingerprint"))
-        found[f"Run {run.name}"] = f"parameters {run.load_params().fingerprint()}; data {data}; {code}"
-    return found | here()
+        parameters[run.name] = run.load_params().fingerprint()
+        data[run.name] = _data(run.load_facts().get("fingerprint"))
+        code[run.name] = _code(training["code"]) if training else NOT_RECORDED
+    return {"Parameters hash": _by_run(parameters), "Data": _by_run(data), "Runs' code": _by_run(code), **here()}
+
+
+def _by_run(texts: dict[str, str]) -> str:
+    """What is said of all runs, else a line for each text and the runs it is said of."""
+    runs: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        runs.setdefault(text, []).append(name)
+    return "\n".join(f"{text}: {', '.join(names)}" for text, names in runs.items()) if len(runs) > 1 else "".join(runs)
 
 
 def here() -> dict[str, str]:

@@ -173,6 +173,18 @@ def git(*words, cwd):
     subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=cwd, check=True, capture_output=True)
 
 
+def test_a_comparison_says_once_what_its_runs_have_in_common(home, small_data, tiny):
+    train_run(small_params(small_data, seed=1), "a")
+    train_run(small_params(small_data, seed=2), "b")
+    train_run(small_params(write_dataset(small_data.parent / "more", train=5), seed=1), "c")
+    rows = provenance.comparison_rows(["a", "b", "c"])
+    hashes = [Run(name).load_params().fingerprint() for name in "abc"]
+    assert rows["Parameters hash"] == "\n".join(f"{text}: {name}" for text, name in zip(hashes, "abc", strict=True))
+    first, second = rows["Data"].split("\n")
+    assert first.endswith(": a, b") and second.endswith(": c")
+    assert rows["Runs' code"] == provenance.rows(Run("a"))["Code"]
+
+
 def test_the_commit_is_told_and_whether_the_package_differs_from_it(tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts, "REPOSITORY", tmp_path / "checkout")
     package = tmp_path / "checkout" / "crack_utils"
