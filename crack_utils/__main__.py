@@ -8,21 +8,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from crack_utils import artifacts
-from crack_utils.artifacts import Run
-from crack_utils.config import RunParameters, check_run_name
+from crack_utils.config.parameters import RunParameters
+from crack_utils.config.run_names import check_run_name
 from crack_utils.errors import UserError
-from crack_utils.sweep import (
-    member_command,
-    pick_member,
-    printer,
-    progress_table,
-    read_members,
-    run_members,
-    slots,
-    state,
-    text_of,
-)
+from crack_utils.many.members import member_command, pick_member, read_members
+from crack_utils.many.pool import run_members, slots
+from crack_utils.many.progress import printer, progress_table, state, text_of
+from crack_utils.store.run import Run, find_run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,8 +100,8 @@ def _above_0(text: str) -> float:
 
 def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
     """The run a command line names, after checks that cost nothing."""
-    from crack_utils.evaluation import resolve_device
-    from crack_utils.training import claim_run
+    from crack_utils.networks.devices import resolve_device
+    from crack_utils.training.run import claim_run
 
     member = pick_member(options.configuration, options.overrides, options.member)
     run = claim_run(member.params, member.run.name, options.overwrite)
@@ -119,16 +111,16 @@ def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
 
 
 def train(options: argparse.Namespace) -> Run:
-    from crack_utils.training import train_run
+    from crack_utils.training.run import train_run
 
     run, params = _claimed(options)
     return train_run(params, run.name, options.overwrite)
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from crack_utils.evaluation import evaluate_run
+    from crack_utils.evaluation.run import evaluate_run
 
-    run = artifacts.find_run(options.name)
+    run = find_run(options.name)
     if run.is_evaluated:
         print(f"Run {run.name} was evaluated before; test is read once.")
     evaluate_run(run)
@@ -136,9 +128,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> None:
-    from crack_utils.prediction import Predictor, predict_file
+    from crack_utils.evaluation.photo import Predictor
+    from crack_utils.reporting.photo import predict_file
 
-    predictor = Predictor(artifacts.find_run(options.name))
+    predictor = Predictor(find_run(options.name))
     mm_per_px = options.mm_per_px or predictor.params.mm_per_px
     failed = 0
     for photo in options.photos:
@@ -154,7 +147,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from crack_utils.evaluation import evaluate_run
+    from crack_utils.evaluation.run import evaluate_run
 
     claimed, params = _claimed(options)
     if options.overwrite or not options.pages:
@@ -193,7 +186,7 @@ def sweep(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    from crack_utils.comparison import find_runs
+    from crack_utils.many.comparison import find_runs
 
     _check_page(check_run_name(options.name))
     _compare([run.name for run in find_runs(options.runs)], options.name)
@@ -214,26 +207,28 @@ def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    from crack_utils import benchmark
+    from crack_utils.reporting.benchmark import report
+    from crack_utils.scoring.benchmark import evaluation, growth
 
-    tables = {"evaluation": (benchmark.evaluation, benchmark.growth), "report": (benchmark.report,)}
+    tables = {"evaluation": (evaluation, growth), "report": (report,)}
     for measure in tables[options.what]:
         print(measure().to_string(index=False, float_format="{:.2f}".format), end="\n\n", flush=True)
 
 
 def render(options: argparse.Namespace) -> None:
-    found = artifacts.find_run(options.name)
+    found = find_run(options.name)
     _execute_and_render(found.load_params(), found, options, only_missing=True)
 
 
 def _execute_and_render(params: RunParameters, run: Run, options: argparse.Namespace, only_missing: bool = False) -> None:
-    from crack_utils.reporting import pages, runner
+    from crack_utils.reporting import runner
+    from crack_utils.reporting.pdf import print_pdf
 
     page = runner.execute_and_render(params, run, only_missing, options.timeout)
     _print_headline(run)
     print(f"Report: {page}", flush=True)
     if options.pdf:
-        print(f"PDF: {pages.print_pdf(page)}")
+        print(f"PDF: {print_pdf(page)}")
 
 
 def _print_headline(run: Run) -> None:

@@ -10,9 +10,10 @@ stopped ones go on. When all are done: ``python -m crack_utils compare networks 
 import argparse
 import sys
 
-from crack_utils import artifacts
 from crack_utils.errors import UserError
-from crack_utils.sweep import is_finished, member_command, read_members
+from crack_utils.many.members import member_command, read_members
+from crack_utils.many.progress import is_finished
+from crack_utils.store.places import home
 
 
 def main() -> int:
@@ -37,7 +38,7 @@ def main() -> int:
         return 1
     limits = {"timeout_min": int(60 * options.hours), "cpus_per_task": 4, "gpus_per_node": 0 if options.cluster == "local" else 1}
     try:
-        executor = submitit.AutoExecutor(artifacts.home() / "runs" / "submitted", cluster=options.cluster)
+        executor = submitit.AutoExecutor(home() / "runs" / "submitted", cluster=options.cluster)
     except (RuntimeError, ValueError) as error:  # no such cluster, or no Slurm on this machine
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
-from crack_utils.artifacts import Run, find_run, load_predictions, write_predictions, written_whole
-from crack_utils.config import parse_parameters
+from crack_utils.config.parameters import parse_parameters
 from crack_utils.errors import MissingRun, ParameterError
+from crack_utils.store.files import written_whole
+from crack_utils.store.predictions import load_predictions, write_predictions
+from crack_utils.store.run import Run, find_run
 
 
 def test_predictions_come_back_as_they_were_stored(tmp_path):

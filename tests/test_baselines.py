@@ -4,11 +4,13 @@ import pytest
 import torch
 from conftest import small_params, write_dataset
 
-from crack_utils import evaluation, training
-from crack_utils.baselines import Baseline
 from crack_utils.errors import ParameterError, UserError
-from crack_utils.losses import decision_loss
-from crack_utils.training import train_run
+from crack_utils.evaluation.run import evaluate_run
+from crack_utils.networks.baselines import Baseline
+from crack_utils.networks.registry import build_model
+from crack_utils.training.loop import Training
+from crack_utils.training.losses import decision_loss
+from crack_utils.training.run import train_run
 
 pytest.importorskip("segmentation_models_pytorch", reason="the extra 'baselines' is not installed")
 
@@ -64,7 +66,7 @@ def test_pretrained_encoders_see_images_as_they_were_trained_and_stored_weights_
         smp, "Unet", lambda *args, encoder_weights, **more: asked.append(encoder_weights) or real(*args, encoder_weights=None, **more)
     )
     params = small_params("x", architecture="unet", encoder="resnet18", pretrained=True)
-    trained, stored = evaluation.build_model(params), evaluation.build_model(params, fresh=False)
+    trained, stored = build_model(params), build_model(params, fresh=False)
     assert asked == ["imagenet", None]
     assert trained.mean.flatten().tolist() == pytest.approx(statistics["mean"])
     stored.load_state_dict(trained.state_dict())
@@ -74,17 +76,17 @@ def test_pretrained_encoders_see_images_as_they_were_trained_and_stored_weights_
 def test_a_network_that_draws_at_random_goes_on_as_the_unbroken_training_would_have(home, tmp_path, monkeypatch):
     params = small_params(write_dataset(tmp_path / "d"), architecture="segformer", encoder="mit_b0", validation_n_epochs=1, batch_size=2)
     whole = train_run(params, "whole")
-    real = training.Training._train_epoch
+    real = Training._train_epoch
 
     def stop(self, epoch):
         if epoch == 1:
             raise KeyboardInterrupt
         return real(self, epoch)
 
-    monkeypatch.setattr(training.Training, "_train_epoch", stop)
+    monkeypatch.setattr(Training, "_train_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
         train_run(params, "stopped")
-    monkeypatch.setattr(training.Training, "_train_epoch", real)
+    monkeypatch.setattr(Training, "_train_epoch", real)
     resumed = train_run(params, "stopped")
     assert resumed.path("model.safetensors").read_bytes() == whole.path("model.safetensors").read_bytes()
 
@@ -95,5 +97,5 @@ def test_a_baseline_trains_and_is_evaluated_like_the_family(home, tmp_path):
     )
     run = train_run(params, "a")
     assert "segformer" in run.load_log()
-    results = evaluation.evaluate_run(run)
+    results = evaluate_run(run)
     assert 0 <= results["segmentation_2px"]["f1"] <= 1

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY, small_params, write_dataset
 
-from crack_utils import artifacts, comparison, evaluation
-from crack_utils.artifacts import Run
 from crack_utils.errors import MissingRun
-from crack_utils.training import train_run
+from crack_utils.evaluation.run import evaluate_run
+from crack_utils.many.comparison import _described, _group_names, by_group, chance_between_seeds, differing, find_runs, histories, load
+from crack_utils.reporting.comparison import common_table, notices, pair_words, paired_table, runs_table, summary_table, values_table, words
+from crack_utils.store.places import report_dir
+from crack_utils.store.run import Run
+from crack_utils.training.run import train_run
 
 
 @pytest.fixture
@@ -24,23 +27,23 @@ def runs(home, tmp_path, tiny_network):
         for seed in (0, 1):
             params = small_params(root, learning_rate=rate, seed=seed, hard_negative_mining=0)
             made.append(train_run(params, f"trial/rate{rate}_seed{seed}"))
-            evaluation.evaluate_run(made[-1])
+            evaluate_run(made[-1])
     return made
 
 
 def test_runs_are_found_by_name_folder_and_pattern(runs):
-    assert [run.name for run in comparison.find_runs(["trial/rate0.05*"])] == ["trial/rate0.05_seed0", "trial/rate0.05_seed1"]
-    assert comparison.find_runs(["trial"]) == comparison.find_runs(["*"]) == sorted(runs, key=lambda run: run.name)
-    assert comparison.find_runs([runs[0].name]) == runs[:1]
+    assert [run.name for run in find_runs(["trial/rate0.05*"])] == ["trial/rate0.05_seed0", "trial/rate0.05_seed1"]
+    assert find_runs(["trial"]) == find_runs(["*"]) == sorted(runs, key=lambda run: run.name)
+    assert find_runs([runs[0].name]) == runs[:1]
     with pytest.raises(MissingRun, match=r"no evaluated run is called other/\*; there are trial/rate"):
-        comparison.find_runs(["other/*"])
+        find_runs(["other/*"])
 
 
 def test_only_what_differs_is_shown_and_seeds_are_summed_up(runs):
-    assert comparison.differing(runs) == ["learning_rate"]
-    frame = comparison.load(runs)
-    table = comparison.summary_table(frame)
-    assert dict(comparison.values_table(frame).to_numpy()) == {"rate0.001": "0.001", "rate0.05": "0.05"}
+    assert differing(runs) == ["learning_rate"]
+    frame = load(runs)
+    table = summary_table(frame)
+    assert dict(values_table(frame).to_numpy()) == {"rate0.001": "0.001", "rate0.05": "0.05"}
     assert table["Runs"].tolist() == [2, 2]
     expected = {}
     for rate in ("0.001", "0.05"):
@@ -54,7 +57,7 @@ def test_only_what_differs_is_shown_and_seeds_are_summed_up(runs):
             assert row[title] == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
     best = max(expected, key=lambda rate: np.mean(expected[rate]["val F1"]))
     assert table["Combination"][0] == f"rate{best} (best on val)"  # val says, whatever test has
-    assert f"rate{best}**" in comparison.words(frame)
+    assert f"rate{best}**" in words(frame)
 
 
 def test_combinations_of_a_grid_are_called_by_their_values():
@@ -66,14 +69,10 @@ def test_combinations_of_a_grid_are_called_by_their_values():
         for s in (0, 1)
     ]
     frame = pd.DataFrame(rows)
-    frame["group"] = [
-        ", ".join(comparison._described(name, row[name]) for name in ("architecture", "augmentation", "epochs")) for row in rows
-    ]
-    assert comparison._group_names(frame) == {
-        name: name for name in ("unet, augmentation, epochs 5", "segdecnet, no augmentation, epochs 10")
-    }
+    frame["group"] = [", ".join(_described(name, row[name]) for name in ("architecture", "augmentation", "epochs")) for row in rows]
+    assert _group_names(frame) == {name: name for name in ("unet, augmentation, epochs 5", "segdecnet, no augmentation, epochs 10")}
     named = frame.assign(run=["t/first_seed0", "t/first_seed1", "t/second_seed0", "t/second_seed1"])
-    assert list(comparison._group_names(named).values()) == ["first", "second"]
+    assert list(_group_names(named).values()) == ["first", "second"]
 
 
 def test_a_gap_is_judged_by_what_seeds_do():
@@ -83,22 +82,22 @@ def test_a_gap_is_judged_by_what_seeds_do():
         groups = [group for group in "ab" for _ in range(len(f1) // 2)]
         return pd.DataFrame({"run": [str(i) for i in range(len(f1))], "group": groups, "val F1": f1, "test F1": f1, "seed": range(len(f1))})
 
-    assert "this gap may be chance between seeds" in comparison.words(frame(0.70, 0.72, 0.69, 0.71))
-    assert "this gap is more than chance between seeds" in comparison.words(frame(0.70, 0.71, 0.50, 0.51))
-    assert "Each was run once" in comparison.words(frame(0.7, 0.5))
-    assert "differ in nothing but their seed: mean F1 0.700 ± 0.014" in comparison.words(frame(0.69, 0.71).assign(group="all"))
+    assert "this gap may be chance between seeds" in words(frame(0.70, 0.72, 0.69, 0.71))
+    assert "this gap is more than chance between seeds" in words(frame(0.70, 0.71, 0.50, 0.51))
+    assert "Each was run once" in words(frame(0.7, 0.5))
+    assert "differ in nothing but their seed: mean F1 0.700 ± 0.014" in words(frame(0.69, 0.71).assign(group="all"))
 
 
 def test_pairs_are_judged_by_the_same_measure_of_chance_as_the_words(runs):
-    frame = comparison.load(runs)
-    (row,) = comparison.paired_table(frame).to_dict("records")
-    _, chance = comparison.chance_between_seeds(comparison.by_group(frame), 2, 2)
+    frame = load(runs)
+    (row,) = paired_table(frame).to_dict("records")
+    _, chance = chance_between_seeds(by_group(frame), 2, 2)
     is_small = abs(float(row["Difference of F1"])) < chance
     assert row["Could be seeds alone"] == (f"yes, it is below {chance:.3g}" if is_small else "less likely")
-    assert ("may be chance between seeds" in comparison.words(frame)) == is_small
-    assert f"(which reaches {chance:.3f} in 95 of 100 cases)" in comparison.words(frame)
+    assert ("may be chance between seeds" in words(frame)) == is_small
+    assert f"(which reaches {chance:.3f} in 95 of 100 cases)" in words(frame)
     once = frame[frame["seed"] == 0]
-    (row,) = comparison.paired_table(once).to_dict("records")
+    (row,) = paired_table(once).to_dict("records")
     is_small = abs(float(row["Difference of F1"])) < 0.01
     assert row["Could be seeds alone"] == ("yes, it is below 0.01" if is_small else "less likely")
 
@@ -106,9 +105,9 @@ def test_pairs_are_judged_by_the_same_measure_of_chance_as_the_words(runs):
 def test_few_photos_are_said_beside_the_pairs():
     import pandas as pd
 
-    said = {count: comparison.pair_words(pd.DataFrame({"Photos": [30, count]})) for count in (2, 10, 25)}
+    said = {count: pair_words(pd.DataFrame({"Photos": [30, count]})) for count in (2, 10, 25)}
     assert "neither interval nor p" in said[2] and "too narrow" in said[10] and said[25] == ""
-    assert "no two combinations" in comparison.pair_words(pd.DataFrame({"Photos": []}))
+    assert "no two combinations" in pair_words(pd.DataFrame({"Photos": []}))
 
 
 def test_published_figures_come_with_the_spread_of_their_seeds_and_a_warning(runs):
@@ -120,42 +119,40 @@ def test_published_figures_come_with_the_spread_of_their_seeds_and_a_warning(run
 
     for run in runs[:2]:
         named(run, "seeds4")
-    table = comparison.summary_table(comparison.load(runs)).set_index("Combination")
+    table = summary_table(load(runs)).set_index("Combination")
     name = next(name for name in table.index if name.startswith("rate0.001"))
     assert table.loc[name, "published F1"] == "0.755 ± 0.005"  # of the same two seeds
-    (warning,) = [text for text in comparison.notices(runs) if text.startswith("Not trained like the published runs")]
+    (warning,) = [text for text in notices(runs) if text.startswith("Not trained like the published runs")]
     assert all(run.name in warning for run in runs[:2]) and runs[2].name not in warning
 
 
 def test_one_combination_is_no_best(runs):
-    table = comparison.summary_table(comparison.load(runs[:2]))
+    table = summary_table(load(runs[:2]))
     assert table["Combination"].tolist() == ["rate0.001"]
 
 
 def test_each_run_is_linked_where_it_has_pages(runs):
-    page = artifacts.report_dir(runs[0].name) / "index.html"
+    page = report_dir(runs[0].name) / "index.html"
     page.parent.mkdir(parents=True)
     page.touch()
-    table = comparison.runs_table(comparison.load(runs), "trial")
+    table = runs_table(load(runs), "trial")
     links = {cell.text: cell.href for cell in table["Run"] if not isinstance(cell, str)}
     assert links == {"rate0.001_seed0": "rate0.001_seed0/index.html"}
-    elsewhere = comparison.runs_table(comparison.load(runs), "a/b")["Run"]
+    elsewhere = runs_table(load(runs), "a/b")["Run"]
     (link,) = [cell for cell in elsewhere if not isinstance(cell, str)]
-    assert (artifacts.report_dir("a/b") / link.href).resolve() == page.resolve()
+    assert (report_dir("a/b") / link.href).resolve() == page.resolve()
 
 
 def test_what_runs_have_in_common_is_listed_without_folders(runs):
-    common = comparison.common_table(runs).set_index("Parameter")["Value"].to_dict()
+    common = common_table(runs).set_index("Parameter")["Value"].to_dict()
     assert common == {"dataset": "crack500", "epochs": 2, "hard_negative_mining": 0.0}
 
 
 def test_runs_on_other_images_and_with_warnings_are_announced(runs, tmp_path):
-    assert comparison.notices(runs) == [
-        "Test figures are those of the CRACK500 test subset (2 images), not of the whole official test set."
-    ]
+    assert notices(runs) == ["Test figures are those of the CRACK500 test subset (2 images), not of the whole official test set."]
     other = train_run(small_params(write_dataset(tmp_path / "e", test=3), validate_on_test=True), "other")
-    evaluation.evaluate_run(other)
-    notices = comparison.notices([*runs, other])
+    evaluate_run(other)
+    notices = notices([*runs, other])
     assert "not tested on the same images (CRACK500 test subset (2 images), CRACK500 test subset (3 images))" in notices[0]
     assert any(notice.startswith("other: Checkpoint and thresholds were chosen on test") for notice in notices)
 
@@ -163,12 +160,12 @@ def test_runs_on_other_images_and_with_warnings_are_announced(runs, tmp_path):
 def test_a_run_that_chose_on_test_is_never_preferred(runs, tmp_path):
     root = runs[0].load_resolved()["data_root"]
     cheat = train_run(small_params(root, validate_on_test=True, hard_negative_mining=0, epochs=3), "cheat")
-    evaluation.evaluate_run(cheat)
-    frame = comparison.load([*runs, cheat])
+    evaluate_run(cheat)
+    frame = load([*runs, cheat])
     assert frame.set_index("run")["val F1"].isna().to_dict()["cheat"]
-    assert "cheat" not in comparison.summary_table(frame)["Combination"][0]
-    assert comparison.histories(frame)["cheat"][0]["val_f1"].isna().all()
-    assert "chose their checkpoints and thresholds on test: none can be preferred" in comparison.words(comparison.load([cheat, cheat]))
+    assert "cheat" not in summary_table(frame)["Combination"][0]
+    assert histories(frame)["cheat"][0]["val_f1"].isna().all()
+    assert "chose their checkpoints and thresholds on test: none can be preferred" in words(load([cheat, cheat]))
 
 
 def test_folders_show_by_name_alone_and_other_images_are_noticed_whatever_their_number(runs, tmp_path):
@@ -176,21 +173,21 @@ def test_folders_show_by_name_alone_and_other_images_are_noticed_whatever_their_
     for path in sorted((root / "testcrop").iterdir()):
         path.rename(path.with_name(path.name.replace("08101", "09101")))
     other = train_run(small_params(root, learning_rate=0.001, hard_negative_mining=0), "other")
-    evaluation.evaluate_run(other)
-    frame = comparison.load([runs[0], other])
-    assert set(comparison.values_table(frame)["data_root"]) == {"d", "elsewhere"}
-    assert "not tested on the same images" in comparison.notices([runs[0], other])[0]
+    evaluate_run(other)
+    frame = load([runs[0], other])
+    assert set(values_table(frame)["data_root"]) == {"d", "elsewhere"}
+    assert "not tested on the same images" in notices([runs[0], other])[0]
 
 
 def test_runs_that_cannot_be_read_are_left_out_and_named(runs, home, capsys):
     (home / "runs" / "old copy").mkdir()
     (home / "runs" / "old copy" / "metrics.json").write_text("{}")
     runs[0].path("params.json").write_text("{broken")
-    found = comparison.find_runs(["*"])
+    found = find_runs(["*"])
     assert len(found) == 3
     assert f"Left out: {runs[0].name} (" in capsys.readouterr().out
     with pytest.raises(MissingRun, match="none of these runs can be compared"):
-        comparison.find_runs([runs[0].name])
+        find_runs([runs[0].name])
 
 
 @pytest.mark.slow
@@ -211,13 +208,13 @@ def test_the_notebook_compares_in_papermills_words(runs, home, tmp_path):
 
 
 def test_runs_are_compared_image_by_image(runs):
-    frame = comparison.load(runs)
-    table = comparison.paired_table(frame)
+    frame = load(runs)
+    table = paired_table(frame)
     assert len(table) == 1
-    best, other = comparison.by_group(frame)
+    best, other = by_group(frame)
     f1 = {
         group: sum(run.load_per_image().set_index("stem")["f1"] for run in runs if f"/{group}_" in run.name) / 2 for group in (best, other)
     }
     assert table["Difference of F1"][0] == f"{(f1[best] - f1[other]).mean():+.3f}"
     assert (table["Best on val against"][0], table["Images"][0], table["Photos"][0]) == (other, 2, 1)
-    assert comparison.paired_table(frame[frame["group"] == best]).empty
+    assert paired_table(frame[frame["group"] == best]).empty

@@ -12,11 +12,16 @@ from PIL import Image
 from test_layouts import write_folder
 from torchvision.transforms import v2
 
-from crack_utils.config import parse_parameters
-from crack_utils.data import CropDataset, RunData, fit, fit_image, fit_mask, place, unfit
+from crack_utils.config.parameters import parse_parameters
+from crack_utils.data.crops import SPLITS, Crop, Pair
+from crack_utils.data.dataset import CropDataset
+from crack_utils.data.decoding import read_crop
+from crack_utils.data.fitting import fit, fit_image, fit_mask, place, unfit
+from crack_utils.data.layouts.folders import find_pairs
+from crack_utils.data.pixel_weights import crack_weights
+from crack_utils.data.run_data import RunData
+from crack_utils.data.splits import limit_by_photo
 from crack_utils.errors import DataError, ParameterError
-from crack_utils.layouts import SPLITS, Crop, Pair, find_pairs, limit_by_photo, read_crop
-from crack_utils.losses import crack_weights
 
 # --- fitting
 

@@ -6,13 +6,19 @@ import pytest
 from conftest import small_params, write_dataset
 from test_metrics import naive_counts, naive_decision
 
-from crack_utils import evaluation
-from crack_utils.artifacts import Run, load_predictions
-from crack_utils.config import parse_parameters
-from crack_utils.data import RunData
-from crack_utils.layouts import Crop, Pair
-from crack_utils.metrics import SEG_THRESHOLDS
-from crack_utils.training import train_run
+from crack_utils.config.parameters import parse_parameters
+from crack_utils.data.crops import Crop, Pair
+from crack_utils.data.run_data import RunData
+from crack_utils.evaluation.run import evaluate_run, measure_test
+from crack_utils.networks.devices import resolve_device
+from crack_utils.networks.prediction import predict
+from crack_utils.networks.registry import build_model
+from crack_utils.scoring.examples import pick_examples
+from crack_utils.scoring.thresholds import SEG_THRESHOLDS
+from crack_utils.store.examples import load_examples
+from crack_utils.store.predictions import load_predictions
+from crack_utils.store.run import Run
+from crack_utils.training.run import train_run
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,7 @@ def evaluated(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CRACK_HOME", str(folder))
         run = train_run(small_params(root, epochs=2, evaluate_negatives=True), "run")
-        evaluation.evaluate_run(run)
+        evaluate_run(run)
         yield run
 
 
@@ -79,7 +85,7 @@ def test_predictions_are_stored_at_the_crops_own_size(evaluated):
 def test_a_finished_evaluation_is_not_repeated(evaluated, monkeypatch):
     monkeypatch.setenv("CRACK_HOME", str(evaluated.folder.parents[1]))
     monkeypatch.setattr(evaluation, "predict", lambda *_: pytest.fail("test was read again"))
-    assert evaluation.evaluate_run(evaluated) == evaluated.load_metrics()
+    assert evaluate_run(evaluated) == evaluated.load_metrics()
 
 
 def test_per_image_results_come_worst_first_and_agree_with_the_mean(evaluated):
@@ -91,20 +97,20 @@ def test_per_image_results_come_worst_first_and_agree_with_the_mean(evaluated):
 
 
 def test_examples_come_with_photo_truth_and_errors_of_their_own(evaluated):
-    (worst, *_) = evaluation.load_examples(evaluated, "worst")
+    (worst, *_) = load_examples(evaluated, "worst")
     frame = evaluated.load_per_image()
     assert worst.stem == frame.stem[0]
     assert worst.image.shape[:2] == worst.mask.shape == worst.seg_prob.shape
     hit, miss, false_alarm = (where.sum() for where in worst.errors)
     assert 2 * hit / (2 * hit + miss + false_alarm) == pytest.approx(frame.f1[0])
-    kinds = evaluation.pick_examples(frame)
+    kinds = pick_examples(frame)
     assert set(kinds.kind) == {"worst", "median", "best", "crack-free"}
 
 
 @pytest.mark.parametrize("cracked", [1, 2, 4, 40])
 def test_there_are_examples_of_each_kind_however_few_the_images(cracked):
     frame = pd.DataFrame({"stem": [f"s{i}" for i in range(cracked)], "has_crack": True, "decision_prob": 0.5, "f1": range(cracked)})
-    kinds = evaluation.pick_examples(frame)
+    kinds = pick_examples(frame)
     assert set(kinds.kind) == {"worst", "median", "best"}
     assert kinds[kinds.kind == "worst"].stem.iloc[0] == "s0"
     assert kinds[kinds.kind == "best"].stem.iloc[0] == f"s{cracked - 1}"
@@ -121,10 +127,10 @@ def test_the_curves_peak_at_the_chosen_threshold_on_val_and_pass_through_the_tes
 
 def test_batches_do_not_change_predictions(evaluated):
     data = RunData(evaluated.load_params(), evaluated.folder)
-    model = evaluation.build_model(data.params)
+    model = build_model(data.params)
     evaluated.load_model(model)
-    device = evaluation.resolve_device("cpu")
-    alone, together = (list(evaluation.predict(model, data.split("val"), device, size)) for size in (1, 3))
+    device = resolve_device("cpu")
+    alone, together = (list(predict(model, data.split("val"), device, size)) for size in (1, 3))
     for (crop, prob, decision), (same_crop, same_prob, same_decision) in zip(alone, together, strict=True):
         assert crop is same_crop
         np.testing.assert_allclose(prob, same_prob, atol=1e-5)
@@ -152,7 +158,7 @@ def predictions_of(*images):
 def test_blackening_empties_the_masks_of_images_decided_crack_free():
     def measured(**values):
         predictions = predictions_of(([0.9, 0, 0, 0.9], 0.6), ([0.9, 0, 0, 0.9], 0.4))
-        return pd.DataFrame(evaluation.measure_test(predictions, 0.5, 0.5, parse_parameters(values)).rows)
+        return pd.DataFrame(measure_test(predictions, 0.5, 0.5, parse_parameters(values)).rows)
 
     off, on = measured(), measured(blackening=True)
     assert off[["tp", "fp", "fn"]].to_numpy().tolist() == [[1, 1, 0], [1, 1, 0]]
@@ -163,7 +169,7 @@ def test_blackening_empties_the_masks_of_images_decided_crack_free():
 def test_the_threshold_is_lowered_once_where_decided_cracked_but_empty():
     def measured(**values):
         images = ([0.48, 0, 0, 0], 0.6), ([0.48, 0, 0, 0], 0.4), ([0.44, 0, 0, 0], 0.6), ([0.52, 0.48, 0, 0.48], 0.6)
-        return pd.DataFrame(evaluation.measure_test(predictions_of(*images), 0.5, 0.5, parse_parameters(values)).rows)
+        return pd.DataFrame(measure_test(predictions_of(*images), 0.5, 0.5, parse_parameters(values)).rows)
 
     off, on = measured(), measured(lowered_threshold=True)
     assert off["tp"].tolist() == [0, 0, 0, 1]
@@ -175,7 +181,7 @@ def test_a_blackened_image_is_shown_empty(evaluated, monkeypatch):
     frame = evaluated.load_per_image()
     frame.loc[0, "threshold"] = np.inf
     monkeypatch.setattr(Run, "load_per_image", lambda _: frame)
-    (worst, *_) = evaluation.load_examples(evaluated, "worst")
+    (worst, *_) = load_examples(evaluated, "worst")
     hit, miss, false_alarm = worst.errors
     assert not hit.any() and not false_alarm.any()
     assert (miss == worst.mask).all()

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from crack_utils import pictures, plots
-from crack_utils.evaluation import Example
-from crack_utils.reporting import exporter, tables
+from crack_utils.reporting.executed import diagnose
+from crack_utils.reporting.html import to_figure
 from crack_utils.reporting.pages import to_html
+from crack_utils.reporting.pictures import cases
+from crack_utils.reporting.plots import BLUE, describe, figure, readings, to_svg
+from crack_utils.store.examples import Example
 
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
@@ -34,12 +36,12 @@ def html_output(text):
 
 
 def chart(key="loss", look="Look at the end."):
-    fig, ax = plots.figure()
-    ax.plot([1, 2, 3], [0.7, 0.5, 0.4], label="loss", color=plots.BLUE)
+    fig, ax = figure()
+    ax.plot([1, 2, 3], [0.7, 0.5, 0.4], label="loss", color=BLUE)
     ax.axvline(2, label="chosen")
     ax.set(xlabel="epoch", ylabel="loss")
-    about = {"key": key, "look": look, "caption": "The <loss>.", "alt": plots.describe(fig), "width": 640, "series": plots.readings(fig)}
-    return new_output("display_data", {"image/svg+xml": plots.to_svg(fig), "image/png": DOT}, metadata={"image/svg+xml": about})
+    about = {"key": key, "look": look, "caption": "The <loss>.", "alt": describe(fig), "width": 640, "series": readings(fig)}
+    return new_output("display_data", {"image/svg+xml": to_svg(fig), "image/png": DOT}, metadata={"image/svg+xml": about})
 
 
 def test_a_page_is_one_file_that_asks_no_host():
@@ -92,7 +94,7 @@ def test_headings_are_named_and_listed_once_each():
 def test_figures_and_tables_are_numbered_and_referred_to():
     import pandas as pd
 
-    table = html_output(tables.to_figure(pd.DataFrame({"a": [1]}), "counts", "Counts.", folded=True))
+    table = html_output(to_figure(pd.DataFrame({"a": [1]}), "counts", "Counts.", folded=True))
     page = to_html(
         notebook_of(
             new_markdown_cell("As [the loss](#fig-loss) and [counts](#tbl-counts) show, but not [this](#fig-none)."),
@@ -128,10 +130,10 @@ def test_a_plot_carries_its_words_and_its_readings():
 
 
 def test_readings_lie_where_the_plot_draws_them():
-    fig, ax = plots.figure(4, 2)
+    fig, ax = figure(4, 2)
     ax.plot([0, 1], [0, 1])
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="score")
-    (curve,) = plots.readings(fig)
+    (curve,) = readings(fig)
     box = ax.get_position()
     assert curve["label"] == "score"
     assert curve["left"] == pytest.approx([box.x0, box.x1], abs=1e-3)
@@ -150,7 +152,7 @@ def test_a_picture_that_two_examples_show_is_embedded_once(tmp_path):
     rng = np.random.default_rng(0)
     mask = rng.random((20, 30)) > 0.9
     example = Example("a", rng.integers(0, 255, (20, 30, 3), np.uint8), mask, rng.random((20, 30)).astype(np.float32), 0.6, 0.3, 0.5, True)
-    shown = [pictures.cases([example], kind)[0] for kind in ("worst", "best")]
+    shown = [cases([example], kind)[0] for kind in ("worst", "best")]
     page = to_html(notebook_of(code_cell("show()", *(html_output(f'<figure class="gallery">{text}</figure>') for text in shown))))
     embedded = re.findall(r'href="(data:[^"]+)"', page.split("<main")[1])
     assert len(embedded) == len(set(embedded)) == 4  # image, truth, levels, errors
@@ -192,7 +194,7 @@ def test_a_notebook_whose_kernel_died_says_so_though_papermill_calls_it_complete
     whole = to_html(notebook_of(code_cell("1"), code_cell("", answered=False), papermill=about))
     assert "Not finished" not in whole
     assert "<dt>Duration</dt><dd>3 s</dd>" in whole
-    assert exporter.diagnose(notebook_of(code_cell("1", answered=False))) is None  # run by hand: nothing is known
+    assert diagnose(notebook_of(code_cell("1", answered=False))) is None  # run by hand: nothing is known
 
 
 def test_results_of_expressions_are_shown():

@@ -8,20 +8,15 @@ import scipy.io
 from conftest import small_params, write_dataset, write_pair
 from PIL import ExifTags, Image
 
-from crack_utils.data import RunData, own_size
+from crack_utils.data.crops import SPLITS, Pair
+from crack_utils.data.cutting import cut
+from crack_utils.data.decoding import read_crop, read_crops
+from crack_utils.data.layouts.folders import find_negatives, find_pairs
+from crack_utils.data.layouts.splits import find_splits
+from crack_utils.data.run_data import RunData, own_size
+from crack_utils.data.splits import keep_disjoint
 from crack_utils.errors import DataError
-from crack_utils.exploration import sources_table
-from crack_utils.layouts import (
-    SPLITS,
-    Pair,
-    cut,
-    find_negatives,
-    find_pairs,
-    find_splits,
-    keep_disjoint,
-    read_crop,
-    read_crops,
-)
+from crack_utils.reporting.data import sources_table
 
 
 def stems(pairs):

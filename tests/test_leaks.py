@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from conftest import small_params, write_dataset, write_pair
 
-from crack_utils.config import parse_parameters
-from crack_utils.data import RunData
-from crack_utils.layouts import SPLITS, Crop, Pair
-from crack_utils.leaks import Leaks, correlation, duplicates_table, find_leaks, photos_table, pictured, summary, thumbnail
+from crack_utils.config.parameters import parse_parameters
+from crack_utils.data.crops import SPLITS, Crop, Pair
+from crack_utils.data.leaks import Leaks, correlation, find_leaks, pictured, thumbnail
+from crack_utils.data.run_data import RunData
+from crack_utils.reporting.data import duplicates_table, photos_table, summary
 
 
 def pavement(seed, size=(360, 640)):

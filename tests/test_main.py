@@ -11,10 +11,10 @@ from conftest import REPOSITORY, small_params, write_dataset, write_pair
 from PIL import Image
 
 from crack_utils.__main__ import main
-from crack_utils.artifacts import Run
-from crack_utils.evaluation import evaluate_run
-from crack_utils.sweep import pick_member, read_members
-from crack_utils.training import train_run
+from crack_utils.evaluation.run import evaluate_run
+from crack_utils.many.members import pick_member, read_members
+from crack_utils.store.run import Run
+from crack_utils.training.run import train_run
 
 
 def command(home, *words):

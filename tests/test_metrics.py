@@ -5,7 +5,13 @@ import pytest
 import torch
 from scipy import ndimage
 
-from crack_utils import metrics
+from crack_utils.scoring.benchmark import evaluation, growth
+from crack_utils.scoring.calibration import CELLS, binned_average_precision, calibration, probability_histogram
+from crack_utils.scoring.counts import dilate, disc_counts, tolerance_counts, tolerance_maps
+from crack_utils.scoring.decision import average_precision, best_decision_threshold, decision_scores, roc_curve
+from crack_utils.scoring.on_device import _above_on_device
+from crack_utils.scoring.scores import best_threshold, disc_scores, intersection_over_union, optimal_scores, precision_recall_f1
+from crack_utils.scoring.thresholds import SEG_THRESHOLDS, exceeded
 
 
 def naive_counts(prob, mask, threshold, arm=2):
@@ -27,9 +33,9 @@ def naive_counts(prob, mask, threshold, arm=2):
 
 
 def test_there_are_180_thresholds_from_a_tenth_on():
-    assert len(metrics.SEG_THRESHOLDS) == 180
-    assert metrics.SEG_THRESHOLDS[0] == 0.1
-    np.testing.assert_array_equal(metrics.SEG_THRESHOLDS, np.arange(0.1, 1, 0.005))
+    assert len(SEG_THRESHOLDS) == 180
+    assert SEG_THRESHOLDS[0] == 0.1
+    np.testing.assert_array_equal(SEG_THRESHOLDS, np.arange(0.1, 1, 0.005))
 
 
 @pytest.mark.parametrize("arm", [0, 1, 2, 5])
@@ -37,13 +43,13 @@ def test_counts_of_all_thresholds_equal_the_naive_loop(arm):
     rng = np.random.default_rng(arm)
     probs = rng.random((3, 13, 17)).astype(np.float32)
     probs[0, :3] = np.float32(0.375)  # exactly on a threshold, or just beside it, as float32 has it
-    probs[1, :3] = metrics.SEG_THRESHOLDS[40]
+    probs[1, :3] = SEG_THRESHOLDS[40]
     masks = rng.random((3, 13, 17)) < 0.1
     masks[2] = False
-    tp, fp, fn = metrics.tolerance_counts(probs, masks, metrics.SEG_THRESHOLDS, tolerance_px=arm)
+    tp, fp, fn = tolerance_counts(probs, masks, SEG_THRESHOLDS, tolerance_px=arm)
     for i in range(3):
         for t in (0, 17, 39, 40, 41, 55, 56, 120, 179):
-            assert (tp[i, t], fp[i, t], fn[i, t]) == naive_counts(probs[i], masks[i], metrics.SEG_THRESHOLDS[t], arm)
+            assert (tp[i, t], fp[i, t], fn[i, t]) == naive_counts(probs[i], masks[i], SEG_THRESHOLDS[t], arm)
 
 
 def test_counts_of_a_case_done_by_hand():
@@ -53,15 +59,15 @@ def test_counts_of_a_case_done_by_hand():
     prob[2, 4] = prob[0, 2] = 0.9  # within 2 pixels along an axis: hits
     prob[1, 3] = 0.9  # diagonal neighbour: a false alarm, for the plus is no square
     prob[2, 6] = 0.9  # too far
-    tp, fp, fn = metrics.tolerance_counts([prob], [mask], [0.5])
+    tp, fp, fn = tolerance_counts([prob], [mask], [0.5])
     assert (tp.item(), fp.item(), fn.item()) == (2, 2, 1)
 
 
 def test_maps_show_what_the_counts_count():
     rng = np.random.default_rng(3)
     prob, mask = rng.random((20, 30)).astype(np.float32), rng.random((20, 30)) < 0.08
-    counts = metrics.tolerance_counts([prob], [mask], [0.6])
-    hit, miss, false_alarm = metrics.tolerance_maps(prob, mask, 0.6)
+    counts = tolerance_counts([prob], [mask], [0.6])
+    hit, miss, false_alarm = tolerance_maps(prob, mask, 0.6)
     assert (hit.sum(), false_alarm.sum(), miss.sum()) == tuple(count.item() for count in counts)
 
 
@@ -70,14 +76,14 @@ def test_maps_show_what_the_counts_count():
     [(6, 2, 4, (0.75, 0.6, 2 / 3)), (5, 0, 0, (1, 1, 1)), (0, 5, 5, (0, 0, 0)), (0, 0, 5, (0, 0, 0)), (0, 0, 0, (0, 0, 0))],
 )
 def test_scores_by_hand_and_at_the_limits(tp, fp, fn, expected):
-    np.testing.assert_allclose(metrics.precision_recall_f1(tp, fp, fn), expected)
+    np.testing.assert_allclose(precision_recall_f1(tp, fp, fn), expected)
 
 
 def test_the_first_of_the_best_thresholds_wins():
     f1 = np.array([[0.1, 0.6, 0.5, 0.6], [0.3, 0.4, 0.5, 0.4]])
-    assert metrics.best_threshold(f1) == 1
+    assert best_threshold(f1) == 1
     with pytest.raises(ValueError, match="no cracked image"):
-        metrics.best_threshold(np.empty((0, 4)))
+        best_threshold(np.empty((0, 4)))
 
 
 def naive_decision(has_crack, probs):
@@ -102,16 +108,16 @@ def test_decision_threshold_and_average_precision_equal_trying_every_score():
         has_crack[0] = True
         probs = rng.integers(0, 8, 15).astype(np.float32) / 8  # with ties
         threshold, area = naive_decision(has_crack, probs.astype(float))
-        assert metrics.average_precision(has_crack, probs) == pytest.approx(area)
-        assert metrics.best_decision_threshold(has_crack, probs) == pytest.approx(threshold)
+        assert average_precision(has_crack, probs) == pytest.approx(area)
+        assert best_decision_threshold(has_crack, probs) == pytest.approx(threshold)
 
 
 def test_without_negatives_the_decision_threshold_is_the_lowest_score():
-    assert metrics.best_decision_threshold(np.array([True, True, True]), np.array([0.9, 0.4, 0.7])) == 0.4
+    assert best_decision_threshold(np.array([True, True, True]), np.array([0.9, 0.4, 0.7])) == 0.4
 
 
 def test_decision_table_by_hand():
-    scores = metrics.decision_scores(np.array([True, True, True, False, False]), np.array([0.9, 0.5, 0.2, 0.5, 0.1]), 0.5)
+    scores = decision_scores(np.array([True, True, True, False, False]), np.array([0.9, 0.5, 0.2, 0.5, 0.1]), 0.5)
     assert (scores["tp"], scores["fp"], scores["fn"], scores["tn"]) == (2, 1, 1, 1)
     assert scores["accuracy"] == 0.6
     assert scores["precision"] == scores["recall"] == pytest.approx(2 / 3)
@@ -123,7 +129,7 @@ def test_decision_table_by_hand():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "thresholds",
-    [metrics.SEG_THRESHOLDS, [0.45, 0.5, np.inf], [-1, 0, 0.3, 1], [0.5, 0.5 + 1e-9], np.linspace(0, 1, 400)],
+    [SEG_THRESHOLDS, [0.45, 0.5, np.inf], [-1, 0, 0.3, 1], [0.5, 0.5 + 1e-9], np.linspace(0, 1, 400)],
     ids=["record", "infinite", "outside", "close", "many"],
 )
 def test_the_table_tells_exactly_how_many_thresholds_are_exceeded(dtype, thresholds):
@@ -132,7 +138,7 @@ def test_the_table_tells_exactly_how_many_thresholds_are_exceeded(dtype, thresho
     beside = [np.nextafter(finite, dtype(2)), np.nextafter(finite, dtype(-2))]
     prob = np.concatenate([finite, *beside, np.random.default_rng(0).random(5000).astype(dtype), [0, 1]]).clip(0, 1).astype(dtype)
     expected = (prob[:, None].astype(np.float64) > thresholds).sum(axis=1)
-    np.testing.assert_array_equal(metrics.exceeded(prob, thresholds), expected)
+    np.testing.assert_array_equal(exceeded(prob, thresholds), expected)
 
 
 def large(images=2, seed=0):
@@ -143,10 +149,10 @@ def large(images=2, seed=0):
 
 def test_large_images_count_as_whole_arrays_do():
     probs, masks = large()
-    counted = metrics.tolerance_counts(probs, masks, metrics.SEG_THRESHOLDS)
+    counted = tolerance_counts(probs, masks, SEG_THRESHOLDS)
     for i in range(2):
-        near = metrics.dilate(masks[i], 2)
-        for t, threshold in enumerate(metrics.SEG_THRESHOLDS):
+        near = dilate(masks[i], 2)
+        for t, threshold in enumerate(SEG_THRESHOLDS):
             predicted = probs[i] > threshold
             expected = (near & predicted).sum(), (predicted & ~near).sum(), (masks[i] & ~predicted).sum()
             assert tuple(int(count[i, t]) for count in counted) == expected
@@ -154,16 +160,14 @@ def test_large_images_count_as_whole_arrays_do():
 
 def test_tensors_count_as_arrays_do_wherever_they_lie():
     probs, masks = large(5)
-    at = np.float32(metrics.SEG_THRESHOLDS)
+    at = np.float32(SEG_THRESHOLDS)
     probs[:, 0, : 3 * len(at)] = np.resize([at, np.nextafter(at, np.float32(0)), np.nextafter(at, np.float32(1))], 300)[: 3 * len(at)]
-    expected = np.stack(metrics.tolerance_counts(probs, masks, metrics.SEG_THRESHOLDS))
-    tensors = metrics.tolerance_counts(torch.from_numpy(probs), torch.from_numpy(masks), metrics.SEG_THRESHOLDS)
+    expected = np.stack(tolerance_counts(probs, masks, SEG_THRESHOLDS))
+    tensors = tolerance_counts(torch.from_numpy(probs), torch.from_numpy(masks), SEG_THRESHOLDS)
     np.testing.assert_array_equal(np.stack(tensors), expected)
     for arm in (0, 2):  # what a GPU would do, here on the CPU
-        far, near_only, crack = metrics._above_on_device(
-            torch.from_numpy(probs[0]), torch.from_numpy(masks[0]), metrics.SEG_THRESHOLDS, arm
-        )
-        tp, fp, fn = metrics.tolerance_counts(probs[:1], masks[:1], metrics.SEG_THRESHOLDS, arm)
+        far, near_only, crack = _above_on_device(torch.from_numpy(probs[0]), torch.from_numpy(masks[0]), SEG_THRESHOLDS, arm)
+        tp, fp, fn = tolerance_counts(probs[:1], masks[:1], SEG_THRESHOLDS, arm)
         np.testing.assert_array_equal((near_only + crack)[1:], tp[0])
         np.testing.assert_array_equal(far[1:], fp[0])
         np.testing.assert_array_equal(crack[0] - crack[1:], fn[0])
@@ -186,9 +190,9 @@ def test_tensors_count_as_arrays_do_wherever_they_lie():
 def test_what_cannot_be_counted_is_refused(prob, mask, thresholds, message):
     prob, mask = np.array(prob, np.float32), np.array(mask, bool)
     for count in (
-        lambda: metrics.tolerance_counts([prob], [mask], thresholds),
-        lambda: metrics.tolerance_counts(torch.from_numpy(prob)[None], torch.from_numpy(mask)[None], thresholds),
-        lambda: metrics.disc_counts(prob, mask, thresholds, 2),
+        lambda: tolerance_counts([prob], [mask], thresholds),
+        lambda: tolerance_counts(torch.from_numpy(prob)[None], torch.from_numpy(mask)[None], thresholds),
+        lambda: disc_counts(prob, mask, thresholds, 2),
     ):
         with pytest.raises(ValueError, match=message):
             count()
@@ -196,31 +200,31 @@ def test_what_cannot_be_counted_is_refused(prob, mask, thresholds, message):
 
 def test_tensors_of_any_kind_lists_and_many_thresholds_are_taken():
     prob, mask = [[0.25, 0.75], [0.5, 1.0]], [[True, False], [True, True]]
-    expected = [count.tolist() for count in metrics.tolerance_counts(np.array([prob]), np.array([mask]), [0.5], 0)]
+    expected = [count.tolist() for count in tolerance_counts(np.array([prob]), np.array([mask]), [0.5], 0)]
     tensors = [torch.tensor([prob], dtype=kind, requires_grad=True) for kind in (torch.float16, torch.bfloat16, torch.float64)]
     for given in ([prob], *tensors):
-        assert [count.tolist() for count in metrics.tolerance_counts(given, [mask], [0.5], 0)] == expected
-    assert metrics.exceeded(torch.tensor(prob), [0.3, 0.6]).tolist() == [[0, 2], [1, 2]]
+        assert [count.tolist() for count in tolerance_counts(given, [mask], [0.5], 0)] == expected
+    assert exceeded(torch.tensor(prob), [0.3, 0.6]).tolist() == [[0, 2], [1, 2]]
     with pytest.raises(ValueError, match="must ascend"):
-        metrics.exceeded(np.array(prob), [0.6, 0.3])
+        exceeded(np.array(prob), [0.6, 0.3])
     for count in (21_845, 70_000):
         many = np.linspace(0, 0.7, count)
-        tp, fp, fn = (each[0] for each in metrics.tolerance_counts([prob], [mask], many, 0))
+        tp, fp, fn = (each[0] for each in tolerance_counts([prob], [mask], many, 0))
         assert (tp[0], tp[-1], fp[-1], fn[-1]) == (3, 1, 1, 2)
 
 
 def test_scores_of_numbers_are_numbers():
-    for scores in (metrics.precision_recall_f1(6, 2, 4), metrics.disc_scores(6, 8, 6, 10), [metrics.intersection_over_union(6, 2, 4)]):
+    for scores in (precision_recall_f1(6, 2, 4), disc_scores(6, 8, 6, 10), [intersection_over_union(6, 2, 4)]):
         assert all(isinstance(score, float) for score in scores)
-    assert metrics.precision_recall_f1(6, 2, 4) == pytest.approx((0.75, 0.6, 2 * 0.75 * 0.6 / 1.35))
-    assert metrics.precision_recall_f1(0, 7, 0) == (0, 0, 0)  # an empty truth
+    assert precision_recall_f1(6, 2, 4) == pytest.approx((0.75, 0.6, 2 * 0.75 * 0.6 / 1.35))
+    assert precision_recall_f1(0, 7, 0) == (0, 0, 0)  # an empty truth
 
 
 def test_memory_does_not_grow_with_the_number_of_images():
     def peak(images):
         probs, masks = large(images)
         tracemalloc.start()
-        metrics.tolerance_counts(probs, masks, metrics.SEG_THRESHOLDS)
+        tolerance_counts(probs, masks, SEG_THRESHOLDS)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found
@@ -237,10 +241,10 @@ def test_disc_counts_are_those_of_distances(radius):
     rng = np.random.default_rng(radius)
     prob, mask = ndimage.gaussian_filter(rng.random((40, 60)), 2).astype(np.float32), rng.random((40, 60)) < 0.02
     prob = (prob - prob.min()) / np.ptp(prob)
-    counted = metrics.disc_counts(prob, mask, metrics.SEG_THRESHOLDS, radius)
+    counted = disc_counts(prob, mask, SEG_THRESHOLDS, radius)
     to_truth = ndimage.distance_transform_edt(~mask)
     for t in (0, 60, 100, 140, 179):
-        predicted = prob > metrics.SEG_THRESHOLDS[t]
+        predicted = prob > SEG_THRESHOLDS[t]
         to_predicted = ndimage.distance_transform_edt(~predicted) if predicted.any() else np.full(mask.shape, np.inf)
         assert counted["hit"][t] == (predicted & (to_truth <= radius)).sum()
         assert counted["predicted"][t] == predicted.sum()
@@ -253,11 +257,11 @@ def test_disc_scores_of_a_case_done_by_hand():
     mask[4, 2:6] = True  # four pixels of crack
     prob[5, 3] = 0.9  # diagonal to two of them: within sqrt(2)
     prob[0, 8] = 0.9  # far from all
-    counts = metrics.disc_counts(prob, mask, [0.5], 2)
+    counts = disc_counts(prob, mask, [0.5], 2)
     assert (counts["hit"][0], counts["predicted"][0], counts["found"][0], counts["truth"]) == (1, 2, 3, 4)
-    precision, recall, f1 = metrics.disc_scores(**counts)
+    precision, recall, f1 = disc_scores(**counts)
     assert (precision.item(), recall.item(), f1.item()) == pytest.approx((1 / 2, 3 / 4, 0.6))
-    exact = metrics.disc_scores(**metrics.disc_counts(prob, mask, [0.5], 0))
+    exact = disc_scores(**disc_counts(prob, mask, [0.5], 0))
     assert [value.item() for value in exact] == [0, 0, 0]
 
 
@@ -266,15 +270,13 @@ def test_scores_at_their_limits():
     mask[5, 3:15] = True
     perfect, disjoint, empty = mask.astype(np.float32), np.roll(mask, 12, axis=0).astype(np.float32), np.zeros((20, 20), np.float32)
     for prob, expected in ((perfect, 1), (disjoint, 0), (empty, 0)):
-        tp, fp, fn = (count[0] for count in metrics.tolerance_counts([prob], [mask], [0.5]))
-        assert metrics.precision_recall_f1(tp, fp, fn)[2] == pytest.approx(1 if expected else 0)
-        assert metrics.disc_scores(**metrics.disc_counts(prob, mask, [0.5], 2))[2].item() == expected
-        assert (
-            metrics.intersection_over_union(*(count[0] for count in metrics.tolerance_counts([prob], [mask], [0.5], 0))).item() == expected
-        )
+        tp, fp, fn = (count[0] for count in tolerance_counts([prob], [mask], [0.5]))
+        assert precision_recall_f1(tp, fp, fn)[2] == pytest.approx(1 if expected else 0)
+        assert disc_scores(**disc_counts(prob, mask, [0.5], 2))[2].item() == expected
+        assert intersection_over_union(*(count[0] for count in tolerance_counts([prob], [mask], [0.5], 0))).item() == expected
     for prob in (perfect, empty):  # an empty truth, and both empty: nothing can be hit
-        counts = metrics.disc_counts(prob, np.zeros_like(mask), [0.5], 2)
-        assert [value.item() for value in metrics.disc_scores(**counts)] == [0, 0, 0]
+        counts = disc_counts(prob, np.zeros_like(mask), [0.5], 2)
+        assert [value.item() for value in disc_scores(**counts)] == [0, 0, 0]
 
 
 def test_oracles_choose_thresholds_on_what_they_score():
@@ -284,7 +286,7 @@ def test_oracles_choose_thresholds_on_what_they_score():
         "found": np.array([[8, 4], [2, 6]]),
         "truth": np.array([[8], [8]]),
     }
-    scores = metrics.optimal_scores(counts, np.array([0.3, 0.6]))
+    scores = optimal_scores(counts, np.array([0.3, 0.6]))
     pooled = [2 * (10 / 20) * (10 / 16) / (10 / 20 + 10 / 16), 2 * (10 / 10) * (10 / 16) / (10 / 10 + 10 / 16)]
     assert scores["ods"] == pytest.approx(max(pooled))
     assert scores["ods_threshold"] == 0.6
@@ -301,13 +303,13 @@ def test_pixel_scores_agree_with_torchmetrics():
     probs, masks = large(1)
     prob = np.where(masks[0], np.sqrt(probs[0]), probs[0]).astype(np.float32)
     flat, truth = torch.from_numpy(prob.ravel()), torch.from_numpy(masks[0].ravel()).int()
-    histogram = metrics.probability_histogram(prob, masks[0])
-    assert metrics.binned_average_precision(histogram) == pytest.approx(library.binary_average_precision(flat, truth).item(), abs=1e-3)
+    histogram = probability_histogram(prob, masks[0])
+    assert binned_average_precision(histogram) == pytest.approx(library.binary_average_precision(flat, truth).item(), abs=1e-3)
     ece = library.binary_calibration_error(flat, truth, n_bins=16, norm="l1").item()
-    assert metrics.calibration(histogram)["ece"] == pytest.approx(ece, abs=3e-4)
-    exact = [count[0, 0] for count in metrics.tolerance_counts([prob], [masks[0]], [0.5], 0)]
-    assert metrics.intersection_over_union(*exact) == pytest.approx(library.binary_jaccard_index(flat, truth).item(), abs=1e-6)
-    assert metrics.precision_recall_f1(*exact)[2] == pytest.approx(library.binary_f1_score(flat, truth).item(), abs=1e-6)
+    assert calibration(histogram)["ece"] == pytest.approx(ece, abs=3e-4)
+    exact = [count[0, 0] for count in tolerance_counts([prob], [masks[0]], [0.5], 0)]
+    assert intersection_over_union(*exact) == pytest.approx(library.binary_jaccard_index(flat, truth).item(), abs=1e-6)
+    assert precision_recall_f1(*exact)[2] == pytest.approx(library.binary_f1_score(flat, truth).item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1, 5, 20, 80])
@@ -319,41 +321,41 @@ def test_average_precision_is_right_however_sure_the_network_is(scale):
     mask = rng.random((200, 300)) < 0.05
     prob = torch.from_numpy(scale * (rng.normal(0, 0.5, mask.shape) + 1.2 * mask - 0.6)).float().sigmoid()
     expected = library.binary_average_precision(prob.ravel(), torch.from_numpy(mask).ravel().int()).item()
-    assert metrics.binned_average_precision(metrics.probability_histogram(prob, mask)) == pytest.approx(expected, abs=1e-3)
+    assert binned_average_precision(probability_histogram(prob, mask)) == pytest.approx(expected, abs=1e-3)
 
 
 def test_pixel_figures_by_hand_and_where_there_is_nothing():
     prob, mask = np.array([[0.9, 0.8, 0.3, 0.1]]), np.array([[True, False, True, False]])
-    histogram = metrics.probability_histogram(prob, mask)
+    histogram = probability_histogram(prob, mask)
     assert histogram.sum(axis=1).tolist() == [2, 2]
-    assert metrics.binned_average_precision(histogram) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    ends = metrics.probability_histogram(np.array([[0, 1, -0.0, 0.5]]), np.array([[False, True, False, True]]))
-    assert (ends[0, 0], ends[1, -1], ends[1, metrics.CELLS // 2]) == (2, 1, 1)
+    assert binned_average_precision(histogram) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    ends = probability_histogram(np.array([[0, 1, -0.0, 0.5]]), np.array([[False, True, False, True]]))
+    assert (ends[0, 0], ends[1, -1], ends[1, CELLS // 2]) == (2, 1, 1)
     with pytest.raises(ValueError, match="probabilities must lie"):
-        metrics.probability_histogram(prob - 0.2, mask)
+        probability_histogram(prob - 0.2, mask)
     with pytest.raises(ValueError, match="no crack pixel"):
-        metrics.binned_average_precision(metrics.probability_histogram(prob, ~(mask | True)))
+        binned_average_precision(probability_histogram(prob, ~(mask | True)))
     with pytest.raises(ValueError, match="no pixel"):
-        metrics.calibration(np.zeros_like(histogram))
+        calibration(np.zeros_like(histogram))
 
 
 def test_the_decisions_limits():
     cracked = np.array([True, True, False, False])
     perfect, reversed_, alike = np.array([0.9, 0.8, 0.2, 0.1]), np.array([0.1, 0.2, 0.8, 0.9]), np.full(4, 0.5)
     for probs, precision, area in ((perfect, 1, 1), (reversed_, (1 / 3 + 2 / 4) / 2, 0), (alike, 0.5, 0.5)):
-        assert metrics.average_precision(cracked, probs) == pytest.approx(precision)
-        false, true = metrics.roc_curve(cracked, probs)
+        assert average_precision(cracked, probs) == pytest.approx(precision)
+        false, true = roc_curve(cracked, probs)
         assert np.trapezoid(true, false) == pytest.approx(area)
-    assert metrics.best_decision_threshold(cracked, perfect) == 0.8
-    assert metrics.best_decision_threshold(cracked, reversed_) == 0.1
-    for figure in (metrics.average_precision, metrics.best_decision_threshold, metrics.roc_curve):
+    assert best_decision_threshold(cracked, perfect) == 0.8
+    assert best_decision_threshold(cracked, reversed_) == 0.1
+    for figure in (average_precision, best_decision_threshold, roc_curve):
         with pytest.raises(ValueError, match="no cracked image"):
             figure(~cracked & False, perfect)
         with pytest.raises(ValueError, match="NaN"):
             figure(cracked, perfect * np.nan)
-    nobody = metrics.decision_scores(cracked, perfect, 1.5)
+    nobody = decision_scores(cracked, perfect, 1.5)
     assert (nobody["precision"], nobody["recall"], nobody["f1"], nobody["fn"], nobody["tn"]) == (0, 0, 0, 2, 2)
-    assert metrics.decision_scores(cracked, perfect, 0.8)["f1"] == 1
+    assert decision_scores(cracked, perfect, 0.8)["f1"] == 1
 
 
 def test_the_decisions_scores_agree_with_torchmetrics():
@@ -362,19 +364,19 @@ def test_the_decisions_scores_agree_with_torchmetrics():
     rng = np.random.default_rng(4)
     has_crack, probs = rng.random(300) < 0.4, rng.random(300).round(2)  # with ties
     probs = np.where(has_crack, np.sqrt(probs), probs)
-    false, true = metrics.roc_curve(has_crack, probs)
+    false, true = roc_curve(has_crack, probs)
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
     tensors = torch.from_numpy(probs), torch.from_numpy(has_crack).int()
     assert np.trapezoid(true, false) == pytest.approx(library.binary_auroc(*tensors).item(), abs=1e-6)
-    assert metrics.average_precision(has_crack, probs) == pytest.approx(library.binary_average_precision(*tensors).item(), abs=1e-6)
+    assert average_precision(has_crack, probs) == pytest.approx(library.binary_average_precision(*tensors).item(), abs=1e-6)
     with pytest.raises(ValueError, match="no crack-free image"):
-        metrics.roc_curve(np.ones(3, bool), probs[:3])
+        roc_curve(np.ones(3, bool), probs[:3])
 
 
 def test_calibration_of_a_case_done_by_hand():
     prob = np.array([[0.1, 0.1, 0.9, 0.9, 0.9, 0.9]], np.float32)
     mask = np.array([[False, True, True, True, True, False]])
-    found = metrics.calibration(metrics.probability_histogram(prob, mask), bins=2)
+    found = calibration(probability_histogram(prob, mask), bins=2)
     assert found["pixels"].tolist() == [2, 4]
     assert found["share"].tolist() == [0.5, 0.75]
     assert found["confidence"] == pytest.approx([0.1, 0.9], abs=1e-4)
@@ -382,9 +384,8 @@ def test_calibration_of_a_case_done_by_hand():
 
 
 def test_the_benchmark_compares_what_counts_the_same():
-    from crack_utils import benchmark
 
-    table = benchmark.evaluation(images=2)  # raises if the three ways differ
+    table = evaluation(images=2)  # raises if the three ways differ
     assert table["times ours"][0] == 1
     assert (table["seconds"] > 0).all()
-    assert benchmark.growth(images=4)["images"].tolist() == [1, 2, 4]
+    assert growth(images=4)["images"].tolist() == [1, 2, 4]

@@ -11,8 +11,9 @@ import papermill
 import pytest
 from conftest import REPOSITORY, write_dataset
 
-from crack_utils.artifacts import Run, load_predictions
-from crack_utils.config import PARAMETER_DEFAULTS, PARAMETER_HELP
+from crack_utils.config.parameters import PARAMETER_DEFAULTS, PARAMETER_HELP
+from crack_utils.store.predictions import load_predictions
+from crack_utils.store.run import Run
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[!.]*.ipynb"))
 NAMES = ("explore", "train", "evaluate", "visualize", "report", "compare")

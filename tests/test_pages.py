@@ -18,11 +18,18 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from crack_utils import artifacts, metrics
-from crack_utils.artifacts import Run, load_predictions
-from crack_utils.config import parse_parameters
+from crack_utils.config.parameters import parse_parameters
 from crack_utils.errors import UserError
-from crack_utils.reporting import pages, tables
+from crack_utils.reporting.html import plain
+from crack_utils.reporting.index import ROW_TITLES, write_index
+from crack_utils.reporting.pages import render, to_html, unfinished
+from crack_utils.reporting.pdf import print_pdf
+from crack_utils.scoring.counts import tolerance_counts, tolerance_maps
+from crack_utils.scoring.scores import precision_recall_f1
+from crack_utils.scoring.thresholds import SEG_THRESHOLDS, exceeded
+from crack_utils.store.files import write_bytes
+from crack_utils.store.predictions import load_predictions
+from crack_utils.store.run import Run
 
 NAMES = ("index", "explore", "train", "evaluate", "visualize")
 EVERY_PAGE = [f"sample/{name}" for name in NAMES] + ["index", "compare/index"]
@@ -193,11 +200,11 @@ def test_the_pages_show_the_runs_own_figures(sample_run, reader):
     decision, segmentation = run.load_metrics()["decision"], run.load_metrics()["segmentation_2px"]
     assert shown["tbl-decision"] == [
         ["Precision", "Recall", "F1", "Accuracy", "Threshold", "TP", "FP", "FN", "TN"],
-        [tables.plain(decision[name]) for name in ("precision", "recall", "f1", "accuracy", "threshold", "tp", "fp", "fn", "tn")],
+        [plain(decision[name]) for name in ("precision", "recall", "f1", "accuracy", "threshold", "tp", "fp", "fn", "tn")],
     ]
     assert shown["tbl-segmentation"] == [
         ["Precision", "Recall", "F1", "Threshold"],
-        [tables.plain(segmentation[name]) for name in ("precision", "recall", "f1", "threshold")],
+        [plain(segmentation[name]) for name in ("precision", "recall", "f1", "threshold")],
     ]
     assert shown["tbl-counts"][1:] == [
         ["Train", "24", "8", "32"],
@@ -330,7 +337,7 @@ def test_the_table_of_images_sorts_by_any_column_with_what_has_no_value_last(sam
         )
 
     assert len(shown()) == len(frame)
-    expected = [tables.plain(value) for value in frame["f1"].dropna().round(4).sort_values()]
+    expected = [plain(value) for value in frame["f1"].dropna().round(4).sort_values()]
     head.send_keys(Keys.ENTER)
     assert shown()[: len(expected)] == expected
     head.send_keys(Keys.ENTER)
@@ -516,15 +523,15 @@ def test_at_any_threshold_the_explorer_counts_as_the_package_does(sample_run, re
     browser = reader("sample/visualize")
     for stem, kind in ((run.load_per_image()["stem"][1], "worst"), (run.load_per_image().query("has_crack")["stem"].iloc[-1], "best")):
         stored = load_predictions(run.folder, "test", {stem})
-        tp, fp, fn = (count[0] for count in metrics.tolerance_counts(stored.seg_probs, stored.masks, metrics.SEG_THRESHOLDS))
-        precision, recall, f1 = metrics.precision_recall_f1(tp, fp, fn)
+        tp, fp, fn = (count[0] for count in tolerance_counts(stored.seg_probs, stored.masks, SEG_THRESHOLDS))
+        precision, recall, f1 = precision_recall_f1(tp, fp, fn)
         pick(browser, stem, kind)
         set_threshold(browser, number)
         shown = scores(browser)
         assert (shown["Hits"], shown["False alarms"], shown["Misses"]) == (tp[number], fp[number], fn[number])
         figures = {"Precision": precision, "Recall": recall, "F1": f1}
         assert {name: shown[name] for name in figures} == pytest.approx({n: v[number] for n, v in figures.items()}, abs=5.1e-5)
-        maps = metrics.tolerance_maps(stored.seg_probs[0], stored.masks[0], metrics.SEG_THRESHOLDS[number])
+        maps = tolerance_maps(stored.seg_probs[0], stored.masks[0], SEG_THRESHOLDS[number])
         painted = zip(pages.pictures.COLORS.values(), (int(each.sum()) for each in maps), strict=True)
         assert colors_of_canvas(browser) == {color: count for color, count in painted if count}
 
@@ -581,7 +588,7 @@ def test_other_views_show_masks_and_probability(sample_run, reader):
     white = {
         "predicted mask": int((stored.seg_probs[0].astype(float) > run.load_metrics()["segmentation_2px"]["threshold"]).sum()),
         "true mask": int(stored.masks[0].sum()),
-        "probability": int((metrics.exceeded(stored.seg_probs[0], metrics.SEG_THRESHOLDS) == 180).sum()),
+        "probability": int((exceeded(stored.seg_probs[0], SEG_THRESHOLDS) == 180).sum()),
     }
     for view, count in white.items():
         browser.find_element(By.XPATH, f"//select[@id='explorer-view']/option[.='{view}']").click()
@@ -630,11 +637,11 @@ def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sam
     run, _, _ = sample_run
     other = Run("trial/second")
     other.save_params(run.load_params(), {"device": "cpu"}, run.load_facts())
-    pages.render(other, shown=[], failure="train.ipynb stopped. DataError: no mask.")
+    render(other, shown=[], failure="train.ipynb stopped. DataError: no mask.")
     browser = reader("index")
     rows = browser.execute_script("return [...document.querySelectorAll('#tbl-runs tbody tr')].map(r => r.innerText)")
     assert len(rows) == 2
-    assert [head.split()[0] for head in texts(browser, "#tbl-runs th")] == [title.split()[0] for title in pages.ROW_TITLES]
+    assert [head.split()[0] for head in texts(browser, "#tbl-runs th")] == [title.split()[0] for title in ROW_TITLES]
     assert f"{run.load_metrics()['segmentation_2px']['f1']:.3f}" in next(row for row in rows if "finished" in row)
     assert any("trial/second" in row and "stopped" in row for row in rows)
     assert browser.find_elements(By.CSS_SELECTOR, "td svg polyline")
@@ -663,7 +670,7 @@ def test_the_write_up_prints_to_pdf_and_says_so_where_no_browser_is(sample_run):
 @pytest.mark.slow
 def test_a_page_made_by_nbconvert_alone_is_the_same_but_for_the_run(sample_run):
     run, folder, _ = sample_run
-    page = pages.to_html(nbformat.read(run.notebook("evaluate"), as_version=4))
+    page = to_html(nbformat.read(run.notebook("evaluate"), as_version=4))
     whole = (folder / "evaluate.html").read_text(encoding="utf-8")
     figures = [re.findall(r'<figure id="([^"]+)"', text) for text in (page, whole)]
     assert figures[0] == figures[1] != []
@@ -690,15 +697,15 @@ def test_one_damaged_or_foreign_folder_keeps_no_run_from_the_list(home):
     }
     for name, files_of_run in runs.items():
         for file, text in files_of_run.items():
-            artifacts.write_bytes(home / "runs" / name / file, text.encode())
+            write_bytes(home / "runs" / name / file, text.encode())
     for name in (*runs, "foreign", "old..bak", "sample.yaml", "no-facts/figures"):
-        artifacts.write_bytes(home / "report" / name / "index.html", b"")
-    pages.write_index()
+        write_bytes(home / "report" / name / "index.html", b"")
+    write_index()
     page, links = listed(home)
     assert sorted(links) == sorted(f"{name}/index.html" for name in runs)
     assert "drawn by a program" in page
     heads = re.findall(r'<th scope="col">([^<]+)', page)
-    assert tuple(heads) == pages.ROW_TITLES
+    assert tuple(heads) == ROW_TITLES
     assert page.count("<polyline") == 1  # of the one history that has losses
 
 
@@ -706,11 +713,11 @@ def test_an_unfinished_run_says_how_far_it_came_or_nothing(home):
     run = Run("early")
     run.save_params(parse_parameters({"epochs": 3}), {}, {})
     run.save_history([])
-    assert [cell.source for cell in pages.unfinished(run, "why").cells] == ["# Run early did not finish"]
+    assert [cell.source for cell in unfinished(run, "why").cells] == ["# Run early did not finish"]
     run.save_params(parse_parameters({"epochs": 3}), {}, {"drawn": True})
-    assert "drawn by a program" in pages.unfinished(run, "why").cells[1].outputs[0].data["text/html"]
+    assert "drawn by a program" in unfinished(run, "why").cells[1].outputs[0].data["text/html"]
     run.save_history([{"epoch": 1, "loss": 0.5, "time_s": 60.0}])
-    assert "1 of 3 epochs are done, 1.0 minutes of training." in pages.unfinished(run, "why").cells[2].source
+    assert "1 of 3 epochs are done, 1.0 minutes of training." in unfinished(run, "why").cells[2].source
 
 
 @pytest.mark.parametrize(("script", "message"), [("exit 3", "failed"), ("exit 0", "failed")])
@@ -720,5 +727,5 @@ def test_a_browser_that_prints_nothing_is_told_and_an_old_pdf_is_not_taken_for_a
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     (tmp_path / "index.pdf").write_text("old")
     with pytest.raises(UserError, match=message):
-        pages.print_pdf(tmp_path / "index.html")
+        print_pdf(tmp_path / "index.html")
     assert not (tmp_path / "index.pdf").exists()

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crack_utils import plots
+from crack_utils.reporting.plots import figure, plot_calibration, plot_confusion, plot_precision_recall, plot_roc, plot_thresholds
 
 
 @pytest.fixture
 def ax():
-    figure, ax = plots.figure()
+    figure, ax = figure()
     yield ax
     plots.plt.close(figure)
 
@@ -19,7 +19,7 @@ def curve(ax, index=0):
 
 
 def test_the_confusion_matrix_has_the_truth_in_rows_and_the_decision_in_columns(ax):
-    plots.plot_confusion({"tp": 1, "fp": 2, "fn": 3, "tn": 4}, ax)
+    plot_confusion({"tp": 1, "fp": 2, "fn": 3, "tn": 4}, ax)
     cells = {(text.get_position()[0] > 1, text.get_position()[1] > 1): text.get_text() for text in ax.texts}
     assert cells == {(False, False): "1", (True, False): "3", (False, True): "2", (True, True): "4"}
     assert ax.yaxis_inverted()
@@ -29,13 +29,13 @@ def test_the_confusion_matrix_has_the_truth_in_rows_and_the_decision_in_columns(
 
 def test_the_roc_curve_passes_through_the_chosen_threshold(ax):
     has_crack, probs = np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1])
-    plots.plot_roc(has_crack, probs, {"fp": 1, "tn": 1, "recall": 1.0}, ax)
+    plot_roc(has_crack, probs, {"fp": 1, "tn": 1, "recall": 1.0}, ax)
     assert curve(ax) == [[0, 0], [0, 0.5], [0.5, 0.5], [0.5, 1], [1, 1]]
     assert curve(ax, 2) == [[0.5, 1]]
 
 
 def test_the_calibration_leaves_empty_bins_out(ax):
-    plots.plot_calibration({"confidence": [0.1, None, 0.9], "share": [0.2, None, 0.7]}, ax)
+    plot_calibration({"confidence": [0.1, None, 0.9], "share": [0.2, None, 0.7]}, ax)
     np.testing.assert_array_equal(curve(ax, 1), [[0.1, 0.2], [np.nan, np.nan], [0.9, 0.7]])
 
 
@@ -43,14 +43,14 @@ def test_thresholds_and_precision_by_recall_mark_the_chosen_one(ax):
     index = pd.Index([0.3, 0.5, 0.7], name="threshold")
     columns = {"val_f1": [0.1, 0.2, 0.3], "test_f1": [0.4, 0.5, 0.6], "test_precision": [0.2, 0.6, 0.9], "test_recall": [0.9, 0.7, 0.1]}
     curves = pd.DataFrame(columns, index=index)
-    plots.plot_thresholds(curves, 0.5, "val", ax)
+    plot_thresholds(curves, 0.5, "val", ax)
     assert curve(ax) == [[0.3, 0.1], [0.5, 0.2], [0.7, 0.3]]
     assert curve(ax, 1) == [[0.3, 0.4], [0.5, 0.5], [0.7, 0.6]]
     assert ax.get_lines()[2].get_xdata() == [0.5, 0.5]
     ax.clear()
-    plots.plot_thresholds(curves, 0.5, "test", ax)  # which chose: val has no say
+    plot_thresholds(curves, 0.5, "test", ax)  # which chose: val has no say
     assert curve(ax) == [[0.3, 0.4], [0.5, 0.5], [0.7, 0.6]]
     ax.clear()
-    plots.plot_precision_recall(curves, 0.5, ax)
+    plot_precision_recall(curves, 0.5, ax)
     assert curve(ax) == [[0.9, 0.2], [0.7, 0.6], [0.1, 0.9]]
     assert curve(ax, 1) == [[0.7, 0.6]]

@@ -7,11 +7,14 @@ import torch
 from conftest import small_params, write_dataset, write_pair
 from PIL import Image
 
-from crack_utils import evaluation
-from crack_utils.artifacts import Run
-from crack_utils.data import RunData
+from crack_utils.data.run_data import RunData
 from crack_utils.errors import DataError, MissingRun
-from crack_utils.prediction import PhotoPrediction, Predictor, blend, describe, overlay, predict_file, predict_photo, read_photo
+from crack_utils.evaluation.photo import PhotoPrediction, Predictor, predict_photo, read_photo
+from crack_utils.evaluation.tiles import blend
+from crack_utils.networks.prediction import predict
+from crack_utils.networks.registry import build_model
+from crack_utils.reporting.photo import describe, overlay, predict_file
+from crack_utils.store.run import Run
 
 METRICS = {"segmentation_2px": {"threshold": 0.5}, "decision": {"threshold": 0.5}}
 SIZES = [(500, 700), (700, 500), (40, 1500), (1500, 40), (65, 129), (30, 50), (2, 3)]
@@ -73,12 +76,12 @@ def draw_photo(size, crack=np.s_[:0], channels=3):
 def test_a_photo_of_a_crops_size_is_predicted_as_evaluation_predicts_the_crop(home, tmp_path, tiny_network, size, channels):
     params = small_params(write_dataset(tmp_path / "d", size=size), input_height=64, input_width=128, input_channels=channels)
     data, run = RunData(params, tmp_path), Run("run")
-    network = evaluation.build_model(params)
+    network = build_model(params)
     run.save_params(params, {}, data.facts)
     run.save_model(network)
     run.save_metrics(METRICS)
     predictor = Predictor(run)
-    for crop, seg_prob, decision_prob in evaluation.predict(network, data.split("test"), torch.device("cpu")):
+    for crop, seg_prob, decision_prob in predict(network, data.split("test"), torch.device("cpu")):
         prediction = predictor(read_photo(crop.pair.image_path, channels))
         np.testing.assert_array_equal(prediction.image, crop.image)
         assert prediction.seg_prob.dtype == np.float32

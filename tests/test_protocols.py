@@ -9,9 +9,19 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 from skimage.morphology import skeletonize
 
-from crack_utils import protocols
-from crack_utils.metrics import SEG_THRESHOLDS
-from crack_utils.protocols import Measured, measure
+from crack_utils.scoring.figures import (
+    decision_ranking,
+    engineering,
+    failures,
+    false_alarms,
+    headline,
+    in_millimetres,
+    intervals,
+    protocol_figures,
+    without_leaks,
+)
+from crack_utils.scoring.images import RADII_PX, Measured, measure
+from crack_utils.scoring.thresholds import SEG_THRESHOLDS
 
 LINE = np.zeros((40, 60), bool)
 LINE[10, 5:55] = True  # fifty pixels
@@ -47,7 +57,7 @@ def test_one_image_measured_by_hand():
 
 
 def test_protocols_are_told_apart():
-    figures = protocols.protocol_figures(measured((LINE, LINE), (BESIDE, LINE), (FAR, LINE), (NOTHING, LINE)))
+    figures = protocol_figures(measured((LINE, LINE), (BESIDE, LINE), (FAR, LINE), (NOTHING, LINE)))
     assert figures["record_2px_mean"] == pytest.approx({"precision": 2 / 4, "recall": (1 + 0.5) / 4, "f1": (1 + 2 / 3) / 4})
     assert figures["record_2px_pooled"]["precision"] == pytest.approx(100 / 150)
     assert figures["record_2px_pooled"]["recall"] == pytest.approx(100 / 250)  # TP 50 + 50, FN 0 + 50 + 50 + 50
@@ -79,7 +89,7 @@ ALL = ("precision", "recall", "f1")
     ids=["perfect", "disjoint", "nothing predicted"],
 )
 def test_every_figure_at_its_limits_whatever_is_predicted_where_there_is_no_crack(predicted, score, hd95, average_precision, oracle, ece):
-    figures = protocols.protocol_figures(measured((predicted, LINE), (NOTHING, NOTHING), (BESIDE, NOTHING)))
+    figures = protocol_figures(measured((predicted, LINE), (NOTHING, NOTHING), (BESIDE, NOTHING)))
     for name in ("record_2px", "disc_0px", "disc_2px", "disc_5px"):
         for pooling in ("mean", "pooled"):
             assert figures[f"{name}_{pooling}"] == dict.fromkeys(ALL, score), name
@@ -92,7 +102,7 @@ def test_every_figure_at_its_limits_whatever_is_predicted_where_there_is_no_crac
     assert figures["oracle"]["ods"] == figures["oracle"]["ois"] == pytest.approx(oracle)
     assert figures["calibration"]["ece"] == pytest.approx(ece, abs=1e-3)
     with pytest.raises(ValueError, match="no cracked image to score"):
-        protocols.protocol_figures(measured((predicted, NOTHING)))
+        protocol_figures(measured((predicted, NOTHING)))
 
 
 def disc_f1(predicted, truth, radius):
@@ -124,7 +134,7 @@ def test_every_figure_equals_an_independent_implementation_on_random_masks():
         images.append((prob, truth))
     test = Measured(SEG_THRESHOLDS)
     test.add_all(({"stem": f"s{i}", "photo": f"p{i}", "decision_prob": 0.9}, prob, truth, 0.5) for i, (prob, truth) in enumerate(images))
-    figures, masks = protocols.protocol_figures(test), [(prob.astype(float) > 0.5, truth) for prob, truth in images]
+    figures, masks = protocol_figures(test), [(prob.astype(float) > 0.5, truth) for prob, truth in images]
 
     plus = np.zeros((5, 5), bool)
     plus[2] = plus[:, 2] = True
@@ -138,7 +148,7 @@ def test_every_figure_equals_an_independent_implementation_on_random_masks():
     tp, fp, fn = counts.sum(axis=1)
     pooled = {"precision": tp / (tp + fp), "recall": tp / (tp + fn), "f1": 2 * tp / (2 * tp + fp + fn)}
     assert figures["record_2px_pooled"] == pytest.approx(pooled)
-    for radius in protocols.RADII_PX:
+    for radius in RADII_PX:
         each = np.array([disc_f1(*pair, radius) for pair in masks])
         means = np.mean([two_sided(*row) for row in each], axis=0)
         assert list(figures[f"disc_{radius}px_mean"].values()) == pytest.approx(means.tolist())
@@ -171,7 +181,7 @@ def test_every_figure_equals_an_independent_implementation_on_random_masks():
     swept = np.array([[disc_f1(prob.astype(float) > at, truth, 2) for at in SEG_THRESHOLDS[::20]] for prob, truth in images])
     some = Measured(SEG_THRESHOLDS[::20])
     some.add_all(({"stem": f"s{i}", "photo": "p", "decision_prob": 0.9}, prob, truth, 0.5) for i, (prob, truth) in enumerate(images))
-    oracle = protocols.protocol_figures(some)["oracle"]
+    oracle = protocol_figures(some)["oracle"]
     assert oracle["ods"] == pytest.approx(max(two_sided(*row)[2] for row in swept.sum(axis=0)))
     assert oracle["ois"] == pytest.approx(np.mean([max(two_sided(*row)[2] for row in image) for image in swept]))
 
@@ -179,10 +189,10 @@ def test_every_figure_equals_an_independent_implementation_on_random_masks():
 def test_crack_free_images_count_in_no_figure_of_segmentation():
     with_them = measured((LINE, LINE), (BESIDE, LINE), (FAR, NOTHING), (NOTHING, NOTHING))
     without = measured((LINE, LINE), (BESIDE, LINE))
-    assert protocols.protocol_figures(with_them) == protocols.protocol_figures(without)
+    assert protocol_figures(with_them) == protocol_figures(without)
     frame = with_them.per_image
-    assert protocols.headline(frame, 0.5)["segmentation_2px"] == protocols.headline(without.per_image, 0.5)["segmentation_2px"]
-    assert protocols.false_alarms(frame) == {"images": 2, "images_with_false_alarm": 1, "false_alarm_pixel_share": 50 / 2400 / 2}
+    assert headline(frame, 0.5)["segmentation_2px"] == headline(without.per_image, 0.5)["segmentation_2px"]
+    assert false_alarms(frame) == {"images": 2, "images_with_false_alarm": 1, "false_alarm_pixel_share": 50 / 2400 / 2}
     assert frame["f1"].isna().tolist() == [False, False, True, True]
 
 
@@ -194,31 +204,31 @@ def test_rows_come_worst_first_and_curves_pass_through_the_figures():
     assert free.loc[3, "error_length_px"] == 0 and free.loc[2, "error_length_px"] == 49
     curves = test.curves
     at = curves.iloc[80]  # threshold 0.5
-    for name, value in protocols.headline(test.per_image, 0.5)["segmentation_2px"].items():
+    for name, value in headline(test.per_image, 0.5)["segmentation_2px"].items():
         assert at[name] == pytest.approx(value)
 
 
 def test_without_leaks_their_images_are_left_out():
     frame = measured((LINE, LINE), (FAR, LINE)).per_image
-    assert protocols.without_leaks(frame, [], 0.5) is None
-    kept = protocols.without_leaks(frame, ["s0"], 0.5)
+    assert without_leaks(frame, [], 0.5) is None
+    kept = without_leaks(frame, ["s0"], 0.5)
     assert kept["images_left_out"] == 1
     assert kept["segmentation_2px"]["f1"] == 0
-    assert protocols.without_leaks(frame, ["s0", "s1"], 0.5)["segmentation_2px"] is None
+    assert without_leaks(frame, ["s0", "s1"], 0.5)["segmentation_2px"] is None
 
 
 def test_intervals_hold_the_figures_and_know_the_photos():
     images = [(LINE, LINE), (BESIDE, LINE), (FAR, LINE), (LINE, LINE), (FAR, NOTHING), (BESIDE, LINE), (NOTHING, LINE), (NOTHING, NOTHING)]
     frame = measured(*images).per_image
-    found = protocols.intervals(frame, 0.5)
+    found = intervals(frame, 0.5)
     assert found["photos"] == {"cracked": 6, "crack_free": 2}
     for name, (low, high) in found["segmentation_2px"].items():
-        assert low <= protocols.headline(frame, 0.5)["segmentation_2px"][name] <= high
+        assert low <= headline(frame, 0.5)["segmentation_2px"][name] <= high
     assert found["decision"]["recall"][0] < 5 / 6 < found["decision"]["recall"][1]
     assert found["false_alarm_pixel_share"] == found["decision"]["precision"] == found["decision"]["f1"] == [None, None]  # of two photos
     json.dumps(found, allow_nan=False)
     more = measured(*images[:7], *[(FAR, NOTHING), (NOTHING, NOTHING)] * 2).per_image  # five crack-free photos
-    sure, figures = protocols.intervals(more, 0.5)["decision"], protocols.headline(more, 0.5)["decision"]
+    sure, figures = intervals(more, 0.5)["decision"], headline(more, 0.5)["decision"]
     assert [name for name in ("precision", "recall", "f1", "accuracy") if not sure[name][0] < figures[name] < sure[name][1]] == []
     assert sure["precision"] != sure["recall"] and sure["false_positive_share"][0] < 3 / 5 < sure["false_positive_share"][1]
 
@@ -227,7 +237,7 @@ def test_crops_of_one_photo_are_drawn_together():
     images = [(LINE, LINE), (LINE, LINE), (FAR, LINE), (FAR, LINE), (BESIDE, LINE), (BESIDE, LINE)] * 2
 
     def width(photos):
-        found = protocols.intervals(measured(*images, photos=photos).per_image, 0.5)
+        found = intervals(measured(*images, photos=photos).per_image, 0.5)
         return {name: high - low for name, (low, high) in {**found["segmentation_2px"], "iou": found["crack_iou_pooled"]}.items()}
 
     alone, together = width("abcdefghijkl"), width("aabbccddeeff")
@@ -235,9 +245,9 @@ def test_crops_of_one_photo_are_drawn_together():
 
 
 def test_few_photos_and_what_never_varies_give_no_interval():
-    found = protocols.intervals(measured((LINE, LINE), (BESIDE, LINE)).per_image, 0.5)
+    found = intervals(measured((LINE, LINE), (BESIDE, LINE)).per_image, 0.5)
     assert found["segmentation_2px"]["f1"] == [None, None]
-    found = protocols.intervals(measured(*[(LINE, LINE)] * 8).per_image, 0.5)
+    found = intervals(measured(*[(LINE, LINE)] * 8).per_image, 0.5)
     assert found["segmentation_2px"]["f1"] == found["decision"]["recall"] == [None, None]  # all of eight: how sure is that?
 
 
@@ -246,17 +256,17 @@ def test_a_blackened_image_is_empty_at_every_threshold():
     about = {"stem": "s", "photo": "a", "decision_prob": 0.1}
     test.add_all([(about, np.where(LINE, np.float32(0.9), np.float32(0.2)), LINE, np.inf)])
     assert (test.curves["f1"] == 0).all()
-    assert protocols.protocol_figures(test)["oracle"]["ods"] == 0
+    assert protocol_figures(test)["oracle"]["ods"] == 0
 
 
 def test_geometry_comes_in_millimetres_where_a_pixel_is_known():
     frame = measured((LINE, LINE)).per_image
-    assert protocols.in_millimetres(frame, None) is frame
-    assert protocols.engineering(frame, 0.5)["true_length_mm"] == 24.5
-    assert "length_mm" not in protocols.engineering(frame)
-    nothing = protocols.engineering(measured((NOTHING, LINE)).per_image, 0.5)
+    assert in_millimetres(frame, None) is frame
+    assert engineering(frame, 0.5)["true_length_mm"] == 24.5
+    assert "length_mm" not in engineering(frame)
+    nothing = engineering(measured((NOTHING, LINE)).per_image, 0.5)
     assert (nothing["length_mm"], nothing["width_mean_mm"], nothing["true_width_mean_mm"]) == (0, None, 0.5)
-    row = protocols.in_millimetres(frame, 0.5).iloc[0]
+    row = in_millimetres(frame, 0.5).iloc[0]
     assert (row["length_mm"], row["true_length_mm"], row["width_mean_mm"]) == (24.5, 24.5, 0.5)
 
 
@@ -265,7 +275,7 @@ def test_lengths_add_up_and_widths_weigh_by_length():
     thick[20:25, 5:55] = True
     test = measured((LINE, LINE), (LINE, thick), (FAR, NOTHING))
     frame = test.per_image
-    found = protocols.engineering(frame)
+    found = engineering(frame)
     true_thick = frame.set_index("stem").loc["s1"]
     assert found["length_px"] == 2 * 49
     assert found["false_length_px"] == 49
@@ -294,7 +304,7 @@ def test_failures_by_hand_by_width_and_by_distance():
     assert row["line_px_from_12px"] == 0
     assert (row["fp"], row["stray_px"]) == (35, 10)
 
-    found = protocols.failures(measured(*[(BESIDE, LINE), (NOTHING, LINE), (FAR, LINE)] * 2, (FAR, NOTHING)).per_image)
+    found = failures(measured(*[(BESIDE, LINE), (NOTHING, LINE), (FAR, LINE)] * 2, (FAR, NOTHING)).per_image)
     assert found["fp_px"] == found["stray_px"] == 100  # what is drawn on the crack-free image counts elsewhere
     thinnest = found["by_width"]["below_3px"]
     assert (thinnest["line_px"], thinnest["found"]) == (300, pytest.approx(1 / 3))
@@ -306,7 +316,7 @@ def test_a_width_that_few_photos_have_gets_no_interval():
     wide = np.zeros((40, 60), bool)
     wide[12:28, 5:55] = True
     frame = measured(*[(LINE, LINE), (FAR, LINE)] * 4, (wide, wide), (LINE, wide)).per_image
-    found = protocols.failures(frame)["by_width"]
+    found = failures(frame)["by_width"]
     assert None not in found["below_3px"]["interval"]
     assert 0 < found["from_12px"]["found"] < 1 and found["from_12px"]["interval"] == [None, None]
 
@@ -314,7 +324,7 @@ def test_a_width_that_few_photos_have_gets_no_interval():
 def test_nothing_predicted_anywhere_is_said_with_zeros_not_with_nan():
     test = measured((NOTHING, LINE), (NOTHING, LINE))
     frame = test.per_image
-    figures = protocols.protocol_figures(test) | protocols.engineering(frame) | protocols.intervals(frame, 0.5) | protocols.failures(frame)
+    figures = protocol_figures(test) | engineering(frame) | intervals(frame, 0.5) | failures(frame)
     json.dumps(figures, allow_nan=False)
     assert figures["record_2px_mean"]["f1"] == 0
     assert figures["width_mean_px"] is None
@@ -322,5 +332,5 @@ def test_nothing_predicted_anywhere_is_said_with_zeros_not_with_nan():
 
 def test_the_decision_ranks_only_images_of_both_kinds():
     frame = pd.DataFrame({"has_crack": [True, True, False, False], "decision_prob": [0.9, 0.4, 0.6, 0.1]})
-    assert protocols.decision_ranking(frame) == pytest.approx({"average_precision": (1 + 2 / 3) / 2, "roc_auc": 0.75})
-    assert protocols.decision_ranking(frame[:2])["roc_auc"] is None
+    assert decision_ranking(frame) == pytest.approx({"average_precision": (1 + 2 / 3) / 2, "roc_auc": 0.75})
+    assert decision_ranking(frame[:2])["roc_auc"] is None

@@ -15,12 +15,17 @@ import yaml
 from conftest import REPOSITORY, small_params, write_dataset, write_pair
 from papermill.cli import _resolve_type
 
-from crack_utils import artifacts, evaluation, provenance, training
-from crack_utils.artifacts import Run
-from crack_utils.config import parse_parameters
-from crack_utils.data import RunData
-from crack_utils.sweep import pick_member
-from crack_utils.training import Watcher, train_run
+from crack_utils.config.parameters import parse_parameters
+from crack_utils.data.run_data import RunData
+from crack_utils.evaluation.run import evaluate_run
+from crack_utils.many.members import pick_member
+from crack_utils.reporting.provenance import _code, command, comparison_rows, rows
+from crack_utils.store.places import home
+from crack_utils.store.provenance import _commit, record
+from crack_utils.store.run import Run
+from crack_utils.training.loop import Training
+from crack_utils.training.run import train_run
+from crack_utils.training.watcher import Watcher
 
 CPU = torch.device("cpu")
 TITLES = [
@@ -80,7 +85,7 @@ def test_a_photo_that_is_cut_into_crops_is_one_file(tmp_path):
 
 def test_a_run_records_what_trained_and_what_evaluated_it(home, small_data, tiny):
     run = train_run(small_params(small_data, seed=7), "a")
-    evaluation.evaluate_run(run)
+    evaluate_run(run)
     kept = run.load_provenance()
     assert set(kept) == {"training", "evaluation"}
     about = kept["training"]
@@ -89,7 +94,7 @@ def test_a_run_records_what_trained_and_what_evaluated_it(home, small_data, tiny
     assert (about["device"], about["precision"], about["seed"], about["sessions"]) == ("cpu", "float32", 7, 1)
     assert about["python"] == platform.python_version()
     assert about["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    rows = provenance.rows(run)
+    rows = rows(run)
     assert list(rows) == TITLES
     assert "not recorded" not in str(rows)
     assert (rows["Run"], rows["Seed"], rows["Device"]) == ("a", "7", "cpu")
@@ -100,8 +105,8 @@ def test_a_run_records_what_trained_and_what_evaluated_it(home, small_data, tiny
 
 def test_nothing_names_the_user_the_host_or_a_folder(home, small_data, tiny):
     run = train_run(small_params(small_data, validate=False), "a")
-    evaluation.evaluate_run(run)
-    told = run.path("provenance.json").read_text() + json.dumps(provenance.rows(run))
+    evaluate_run(run)
+    told = run.path("provenance.json").read_text() + json.dumps(rows(run))
     for secret in (str(home), str(small_data), str(Path.home()), str(REPOSITORY), f"{getpass.getuser()}@", socket.gethostname()):
         assert secret not in told
 
@@ -115,14 +120,14 @@ def test_a_training_that_goes_on_adds_its_time_and_says_what_changed(home, small
     params = small_params(small_data, validate=False)
     run = train_run(params, "a", watcher=Stop())
     first = run.load_provenance()["training"]
-    assert provenance.rows(run)["Duration"].endswith("(h:mm:ss), not finished")
+    assert rows(run)["Duration"].endswith("(h:mm:ss), not finished")
     run.save_provenance({"training": first | {"duration_s": 3600.0, "started": "2024-02-29T23:59:58Z"}})
     monkeypatch.setattr(provenance, "_commit", lambda: {"commit": "1234567890abcdef", "dirty": True})
     train_run(params, "a")
     about = run.load_provenance()["training"]
     assert (about["sessions"], about["changed"]) == (2, ["code"])
     assert 3600 < about["duration_s"] < 3700
-    rows = provenance.rows(run)
+    rows = rows(run)
     assert rows["Started"] == "2024-02-29 23:59:58 UTC"
     assert re.fullmatch(r"1:0\d:\d\d \(h:mm:ss\) in 2 sessions, not all with the same code", rows["Duration"])
     assert rows["Code"] == "crack-utils 0.1.0, commit 1234567, with uncommitted changes"
@@ -130,40 +135,40 @@ def test_a_training_that_goes_on_adds_its_time_and_says_what_changed(home, small
 
 
 def test_a_training_that_fails_leaves_its_record(home, small_data, tiny, monkeypatch):
-    monkeypatch.setattr(training.Training, "_train_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Training, "_train_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train_run(small_params(small_data), "a")
     assert Run("a").load_provenance()["training"]["duration_s"] > 0
-    assert list(provenance.rows(Run("a"))) == TITLES
+    assert list(rows(Run("a"))) == TITLES
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "7"])
 def test_a_damaged_record_costs_no_more_than_itself(home, small_data, tiny, text):
     run = train_run(small_params(small_data), "a")
     run.path("provenance.json").write_text(text)
-    assert provenance.rows(run)["Started"] == "not recorded"
-    evaluation.evaluate_run(run)
+    assert rows(run)["Started"] == "not recorded"
+    evaluate_run(run)
     assert set(run.load_provenance()) == {"evaluation"}
 
 
 def test_an_evaluation_elsewhere_says_so(home, small_data, tiny, monkeypatch):
     run = train_run(small_params(small_data, validate=False), "a")
     monkeypatch.setattr(provenance, "machine", lambda device: "another")
-    evaluation.evaluate_run(run)
-    assert provenance.rows(run)["Evaluated"].endswith(", not with the training's machine")
+    evaluate_run(run)
+    assert rows(run)["Evaluated"].endswith(", not with the training's machine")
 
 
 def test_a_run_of_an_earlier_version_says_what_it_did_not_record(home):
     run = Run("trial/old")
-    assert provenance.rows(run) == {"Run": "trial/old"}
+    assert rows(run) == {"Run": "trial/old"}
     run.save_params(parse_parameters({"epochs": 3}), {"device": "cuda"}, {"counts": {}})
-    rows = provenance.rows(run)
+    rows = rows(run)
     assert list(rows) == TITLES
     missing = ["Data", "Code", "Packages", "Machine", "Precision", "Started", "Duration"]
     assert [title for title, text in rows.items() if text == "not recorded"] == missing
     assert (rows["Device"], rows["Evaluated"]) == ("cuda", "not yet")
     run.save_metrics({})
-    assert provenance.rows(run)["Evaluated"] == "not recorded"
+    assert rows(run)["Evaluated"] == "not recorded"
 
 
 # --- the code
@@ -177,12 +182,12 @@ def test_a_comparison_says_once_what_its_runs_have_in_common(home, small_data, t
     train_run(small_params(small_data, seed=1), "a")
     train_run(small_params(small_data, seed=2), "b")
     train_run(small_params(write_dataset(small_data.parent / "more", train=5), seed=1), "c")
-    rows = provenance.comparison_rows(["a", "b", "c"])
+    rows = comparison_rows(["a", "b", "c"])
     hashes = [Run(name).load_params().fingerprint() for name in "abc"]
     assert rows["Parameters hash"] == "\n".join(f"{text}: {name}" for text, name in zip(hashes, "abc", strict=True))
     first, second = rows["Data"].split("\n")
     assert first.endswith(": a, b") and second.endswith(": c")
-    assert rows["Runs' code"] == provenance.rows(Run("a"))["Code"]
+    assert rows["Runs' code"] == rows(Run("a"))["Code"]
 
 
 def test_the_commit_is_told_and_whether_the_package_differs_from_it(tmp_path, monkeypatch):
@@ -191,23 +196,23 @@ def test_the_commit_is_told_and_whether_the_package_differs_from_it(tmp_path, mo
     package.mkdir(parents=True)
     (package / "a.py").write_text("")
     git("init", cwd=tmp_path)
-    assert provenance._commit() == {"commit": None, "dirty": False}  # the repository around it is not its own
+    assert _commit() == {"commit": None, "dirty": False}  # the repository around it is not its own
     git("init", cwd=package.parent)
-    assert provenance._commit() == {"commit": None, "dirty": False}
+    assert _commit() == {"commit": None, "dirty": False}
     git("add", ".", cwd=package.parent)
     git("commit", "-m", "a", cwd=package.parent)
     (package.parent / "README.md").write_text("does not change what is computed")
-    clean = provenance._commit()
+    clean = _commit()
     assert re.fullmatch("[0-9a-f]{40}", clean["commit"]) and not clean["dirty"]
     (package / "b.py").write_text("")
-    assert provenance._commit() == clean | {"dirty": True}
+    assert _commit() == clean | {"dirty": True}
 
 
 def test_without_git_the_commit_is_not_known(home, monkeypatch, capfd):
     monkeypatch.setenv("PATH", "")
-    assert provenance.record(CPU, 0)["code"]["commit"] is None
+    assert record(CPU, 0)["code"]["commit"] is None
     assert capfd.readouterr().err == ""
-    assert provenance._code({"version": "0.1.0", "commit": None, "dirty": False}) == "crack-utils 0.1.0, commit not known"
+    assert _code({"version": "0.1.0", "commit": None, "dirty": False}) == "crack-utils 0.1.0, commit not known"
 
 
 def test_training_needs_no_jupyter():
@@ -232,9 +237,9 @@ def run_of(params, name):
 
 def repeated(run):
     """What the printed command would run: name and parameters."""
-    words = shlex.split(provenance.command(run))
+    words = shlex.split(command(run))
     if words[:4] == ["python", "-m", "crack_utils", "run"]:
-        member = pick_member(artifacts.home() / words[4], label=words[6] if words[5:] else None)
+        member = pick_member(home() / words[4], label=words[6] if words[5:] else None)
         return member.run.name, member.params
     assert words[:6] == ["cd", "notebooks", "&&", "papermill", "train.ipynb", "out.ipynb"]
     options = list(zip(*[iter(words[6:])] * 3, strict=True))
@@ -247,12 +252,12 @@ def test_a_configuration_is_named_if_it_holds_exactly_this_run(home):
     (home / "runs/trial/a.b.yaml").write_text("epochs: 3\ndata_root: photos\ndataset: crack500\n")
     params = parse_parameters({"epochs": 3, "dataset": "crack500", "data_root": str((home / "photos").resolve())})
     run = run_of(params, "trial/a.b")
-    assert provenance.command(run) == "python -m crack_utils run runs/trial/a.b.yaml"
+    assert command(run) == "python -m crack_utils run runs/trial/a.b.yaml"
     assert repeated(run) == ("trial/a.b", params)
-    assert provenance.command(run_of(params, "trial/c")).startswith("cd notebooks && papermill")
-    assert provenance.command(run_of(parse_parameters({"epochs": 3}), "trial/a.b")).startswith("cd notebooks && papermill")
+    assert command(run_of(params, "trial/c")).startswith("cd notebooks && papermill")
+    assert command(run_of(parse_parameters({"epochs": 3}), "trial/a.b")).startswith("cd notebooks && papermill")
     (home / "runs/trial/a.b.yaml").write_text("epochs: [")
-    assert provenance.command(run).startswith("cd notebooks && papermill")
+    assert command(run).startswith("cd notebooks && papermill")
 
 
 def test_a_member_of_a_sweep_is_named_with_its_file(home):
@@ -260,12 +265,12 @@ def test_a_member_of_a_sweep_is_named_with_its_file(home):
     (home / "runs/nets.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
     params = parse_parameters({"epochs": 3, "optimizer": "sgd", "augmentation": False, "seed": 2})
     run = run_of(params, "nets/optimizer-sgd_augmentation-False_seed2")
-    assert provenance.command(run) == "python -m crack_utils run runs/nets.yaml --member optimizer-sgd_augmentation-False_seed2"
+    assert command(run) == "python -m crack_utils run runs/nets.yaml --member optimizer-sgd_augmentation-False_seed2"
     assert repeated(run) == (run.name, params)
 
 
 def test_the_repositorys_own_configurations_are_found_from_any_home(home):
-    assert provenance.command(run_of(pick_member(REPOSITORY / "runs/sample.yaml").params, "sample")).endswith("run runs/sample.yaml")
+    assert command(run_of(pick_member(REPOSITORY / "runs/sample.yaml").params, "sample")).endswith("run runs/sample.yaml")
 
 
 @pytest.mark.parametrize("name", ["a", "2024", "1e5", "None", "trial/first+1"])
@@ -283,7 +288,7 @@ def test_papermill_gets_back_the_parameters_and_the_name(home, name):
 
 def test_the_command_names_no_folder_of_this_machine(home, small_data):
     root = write_dataset(small_data.parent / "my photos")
-    command = provenance.command(run_of(small_params(root, negatives_root=str(root / "negatives")), "a"))
+    command = command(run_of(small_params(root, negatives_root=str(root / "negatives")), "a"))
     assert command == (
         "cd notebooks && papermill train.ipynb out.ipynb -p run_name a -p dataset crack500 "
         "-p data_root DATA_FOLDER -p negatives_root NEGATIVES_FOLDER -p epochs 2 -p device cpu"

@@ -4,9 +4,11 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from crack_utils.config import PARAMETER_DEFAULTS, parse_parameters, read_yaml
+from crack_utils.config.files import read_yaml
+from crack_utils.config.parameters import PARAMETER_DEFAULTS, parse_parameters
 from crack_utils.errors import DataError, ParameterError
-from crack_utils.reporting import record
+from crack_utils.reporting.record import comparison_table, comparison_words
+from crack_utils.store.record import check_record_run, differences, is_comparable, load_record, published
 
 FILES = sorted((REPOSITORY / "runs" / "record").glob("*.yaml"))
 ALWAYS = {"dataset", "data_root", "record_run"}
@@ -37,12 +39,12 @@ def described():
 
 
 def test_every_published_run_has_exactly_one_configuration():
-    rows = [identity(row.name, row.seed) for row in record.load_record().itertuples(index=False)]
+    rows = [identity(row.name, row.seed) for row in load_record().itertuples(index=False)]
     assert sorted(map(str, rows)) == sorted(str(found) for found, _ in described())
 
 
 def test_the_configurations_are_those_of_the_table():
-    rows = {identity(row["name"], row["seed"]): row for row in record.load_record().to_dict("records")}
+    rows = {identity(row["name"], row["seed"]): row for row in load_record().to_dict("records")}
     same = ("architecture", "optimizer", "learning_rate", "delta_cls_loss", "epochs", "batch_size", "validation_n_epochs")
     for found, values in described():
         row, params = rows[found], parse_parameters(values).as_dict()
@@ -73,7 +75,7 @@ def test_a_configuration_lists_only_what_differs(path):
 
 
 def test_the_assumption_on_runs_that_state_no_negatives_follows_from_the_table():
-    found_none = record.load_record().query("tp == 0")
+    found_none = load_record().query("tp == 0")
     assert {"nm_1", "nm_2"} <= set(found_none["name"])
     assert set(found_none["train_negatives"].dropna()) == {0}
 
@@ -96,11 +98,11 @@ def row(frame, figure):
 
 def f1_judgement(gap, **values):
     metrics = METRICS | {"segmentation_2px": METRICS["segmentation_2px"] | {"f1": 0.746687 + gap}}
-    return row(record.comparison_table(resolved(**values), metrics), "F1 within 2 pixels")[3]
+    return row(comparison_table(resolved(**values), metrics), "F1 within 2 pixels")[3]
 
 
 def test_measured_figures_stand_beside_the_published_ones():
-    frame = record.comparison_table(resolved(), METRICS)
+    frame = comparison_table(resolved(), METRICS)
     assert list(frame.columns) == ["Figure", "Published", "Measured", "Difference", "Judgement"]
     assert row(frame, "F1 within 2 pixels") == [0.746687, 0.749687, "+0.003", "within the noise between seeds (below 0.01)"]
     assert row(frame, "Segmentation threshold") == [0.375, 0.4, "+0.025", ""]
@@ -116,19 +118,19 @@ def test_only_a_gap_above_the_noise_counts_in_standard_deviations():
 
 
 def test_counts_of_test_sets_of_two_sizes_have_no_difference():
-    assert row(record.comparison_table(resolved(test=45), METRICS), "Decision TP") == [1116, 1120, "", ""]
+    assert row(comparison_table(resolved(test=45), METRICS), "Decision TP") == [1116, 1120, "", ""]
 
 
 def test_the_same_parameters_on_the_same_images_need_no_warning():
-    words = record.comparison_words(resolved())
+    words = comparison_words(resolved())
     assert words.startswith("Published is **run6_6** (the write-up). The parameters are the published run's.")
     assert "standard deviation of about 0.005: a gap below 0.01 says nothing." in words
     assert "summed the gradients" not in words
-    assert "summed the gradients of one-image passes; here a batch is a true one" in record.comparison_words(resolved(batch_size=10))
+    assert "summed the gradients of one-image passes; here a batch is a true one" in comparison_words(resolved(batch_size=10))
 
 
 def test_a_trial_is_not_read_as_a_finding():
-    words = record.comparison_words(resolved(negatives=0, test=45, epochs=2, images_per_split=40, input_width=320, input_height=184))
+    words = comparison_words(resolved(negatives=0, test=45, epochs=2, images_per_split=40, input_width=320, input_height=184))
     assert "different images**: published are all 1124 official test images, measured is the CRACK500 test subset (45 images)." in words
     for difference in (
         *("epochs 2, published 100", "images_per_split 40, published not set", "input_width 320"),
@@ -139,46 +141,46 @@ def test_a_trial_is_not_read_as_a_finding():
 
 def test_a_member_of_the_hyperparameter_search_is_compared_with_its_own_parameters():
     values = {"epochs": 25, "validation_n_epochs": 2, "augmentation": False, "hard_negative_mining": 0, "negatives": 0}
-    assert record.differences(resolved("hp2", learning_rate=0.01, **values)) == []
-    assert record.differences(resolved("hp2", **values)) == ["learning_rate 0.001, published 0.01"]
+    assert differences(resolved("hp2", learning_rate=0.01, **values)) == []
+    assert differences(resolved("hp2", **values)) == ["learning_rate 0.001, published 0.01"]
 
 
 def test_a_seed_group_gives_the_row_of_the_same_seed_else_the_mean():
-    assert record.published("seeds4", 102)["f1"].to_list() == [0.759207]
-    assert len(record.published("seeds4", 7)) == 5
-    frame = record.comparison_table(resolved("seeds4", seed=7), METRICS)
+    assert published("seeds4", 102)["f1"].to_list() == [0.759207]
+    assert len(published("seeds4", 7)) == 5
+    frame = comparison_table(resolved("seeds4", seed=7), METRICS)
     mean = (0.751737 + 0.759207 + 0.757174 + 0.746565 + 0.753275) / 5
     assert row(frame, "F1 within 2 pixels")[0] == pytest.approx(mean)
     assert row(frame, "Segmentation threshold") == ["not published", 0.4, "", ""]
-    words = record.comparison_words(resolved("seeds4", seed=7))
+    words = comparison_words(resolved("seeds4", seed=7))
     assert "the mean of its 5 seeds. The 5 seeds have a mean F1 of 0.7536 with a standard deviation of 0.0049." in words
-    assert ": seed 102, which drew other numbers there." in record.comparison_words(resolved("seeds4", seed=102))
+    assert ": seed 102, which drew other numbers there." in comparison_words(resolved("seeds4", seed=102))
 
 
 def test_figures_the_record_lacks_are_said_to_be_unpublished():
-    frame = record.comparison_table(resolved("seeds2", seed=101), METRICS)
+    frame = comparison_table(resolved("seeds2", seed=101), METRICS)
     assert row(frame, "Decision TP") == ["not published", 1120, "", ""]
 
 
 def test_nothing_is_set_beside_a_run_that_names_none_or_has_other_data():
     unnamed = resolved(None)
-    assert not record.is_comparable(unnamed)
-    assert "record_run names none" in record.comparison_words(unnamed)
+    assert not is_comparable(unnamed)
+    assert "record_run names none" in comparison_words(unnamed)
     sample = {"dataset": "sample", "record_run": "run6_6", "data": {"title": "the drawn sample"}}
-    assert not record.is_comparable(sample)
-    assert record.comparison_words(sample).endswith("of CRACK500 photos, and these are of the drawn sample.")
+    assert not is_comparable(sample)
+    assert comparison_words(sample).endswith("of CRACK500 photos, and these are of the drawn sample.")
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known_ones():
-    record.check_record_run(None)
-    record.check_record_run("hp34")
+    check_record_run(None)
+    check_record_run("hp34")
     with pytest.raises(ParameterError, match=r"record_run: no published run is called 'run66'; try run6_6, "):
-        record.check_record_run("run66")
+        check_record_run("run66")
     with pytest.raises(ParameterError, match=r"try run1, run2, "):
-        record.check_record_run("?")
+        check_record_run("?")
 
 
 def test_a_missing_table_is_said_with_the_way_to_get_it_back(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "RECORD", tmp_path)
     with pytest.raises(DataError, match=r"record\.csv is missing.*git checkout"):
-        record.load_record()
+        load_record()

@@ -11,16 +11,19 @@ from PIL import Image
 from scipy import ndimage
 from test_metrics import naive_counts
 
-from crack_utils import metrics
-from crack_utils.artifacts import Run, load_predictions
-from crack_utils.config import parse_parameters
+from crack_utils.config.parameters import parse_parameters
+from crack_utils.data.layouts.folders import find_pairs
+from crack_utils.data.sample import ensure_sample
 from crack_utils.errors import NotebookFailed
-from crack_utils.evaluation import evaluate_run
-from crack_utils.layouts import find_pairs
-from crack_utils.reporting import pages, runner
-from crack_utils.reporting.exporter import completed
-from crack_utils.sample import ensure_sample
-from crack_utils.training import train_run
+from crack_utils.evaluation.run import evaluate_run
+from crack_utils.reporting.executed import completed
+from crack_utils.reporting.pages import NOTEBOOKS, page_name, unfinished
+from crack_utils.reporting.runner import _is_kept, compare, execute, execute_and_render
+from crack_utils.scoring.counts import tolerance_counts
+from crack_utils.scoring.scores import best_threshold, precision_recall_f1
+from crack_utils.store.predictions import load_predictions
+from crack_utils.store.run import Run
+from crack_utils.training.run import train_run
 
 # --- the runner
 
@@ -37,15 +40,15 @@ def notebook_file(folder, name, *sources):
 def test_the_runner_trusts_no_notebook_that_did_not_run_to_its_end(home, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(runner, "REPOSITORY", tmp_path)
     notebook_file(tmp_path, "good", "print('run', run_name)")
-    runner.execute("good", Run("a"), {"run_name": "a", "not_a_parameter": 1})
+    execute("good", Run("a"), {"run_name": "a", "not_a_parameter": 1})
     assert capfd.readouterr().out == "run a\n"
     assert completed(nbformat.read(Run("a").notebook("good"), as_version=4))
     notebook_file(tmp_path, "raises", "raise ValueError('no such thing')")
     with pytest.raises(NotebookFailed, match=r"raises\.ipynb stopped\. ValueError: no such thing"):
-        runner.execute("raises", Run("a"), {})
+        execute("raises", Run("a"), {})
     notebook_file(tmp_path, "dies", "import os; os._exit(1)", "1")
     with pytest.raises(NotebookFailed, match=r"dies\.ipynb"):
-        runner.execute("dies", Run("a"), {})
+        execute("dies", Run("a"), {})
 
 
 ENDS = {  # by what the notebook does: what its page says on top
@@ -59,14 +62,14 @@ ENDS = {  # by what the notebook does: what its page says on top
 @pytest.mark.parametrize("source", ENDS)
 def test_what_does_not_come_to_its_end_becomes_a_page_that_says_so_with_what_was_finished(home, tmp_path, monkeypatch, source, capsys):
     monkeypatch.setattr(runner, "REPOSITORY", tmp_path)
-    for name in pages.NOTEBOOKS:
+    for name in NOTEBOOKS:
         notebook_file(tmp_path, name, "print('line of', __doc__)", "print('before'); " + (source if name == "train" else "1"), "2")
     run, folder = Run("ends"), home / "report" / "ends"
     folder.mkdir(parents=True)
     (folder / "evaluate.html").write_text("of another training")
     run.log("Epoch 1 of 3")
     with pytest.raises(NotebookFailed):
-        runner.execute_and_render(parse_parameters({}), run, timeout_s=2)
+        execute_and_render(parse_parameters({}), run, timeout_s=2)
     assert f"Report of what was finished: {folder / 'index.html'}" in capsys.readouterr().out
     assert {path.name for path in folder.glob("*.html")} == {"index.html", "explore.html", "train.html"}
     for page in ("index", "train"):
@@ -87,21 +90,21 @@ def test_a_finished_run_is_rendered_again_without_its_data_but_for_the_page_of_t
     evaluate_run(run)
     small_data.rename(small_data.with_name("elsewhere"))
     with pytest.raises(NotebookFailed, match=r"explore\.ipynb stopped\. DataError: data_root"):
-        runner.execute_and_render(run.load_params(), run, only_missing=True)
+        execute_and_render(run.load_params(), run, only_missing=True)
     folder = home / "report" / "moved"
     assert {path.name for path in folder.glob("*.html")} == {"index.html", "explore.html", "train.html", "evaluate.html", "visualize.html"}
     assert "Not finished" not in (folder / "index.html").read_text(encoding="utf-8")
     assert "Not finished.</strong> explore.ipynb stopped" in (folder / "explore.html").read_text(encoding="utf-8")
     small_data.with_name("elsewhere").rename(small_data)
     capsys.readouterr()
-    runner.execute_and_render(run.load_params(), run, only_missing=True)
+    execute_and_render(run.load_params(), run, only_missing=True)
     assert [line for line in capsys.readouterr().out.splitlines() if line[0] == "["] == ["[1/5] explore"]
     assert "Not finished" not in (folder / "explore.html").read_text(encoding="utf-8")
 
     whole = run.notebook("explore").read_bytes()
     small_data.rename(small_data.with_name("elsewhere"))
     with pytest.raises(NotebookFailed):
-        runner.execute("explore", run, run.load_params().given())
+        execute("explore", run, run.load_params().given())
     assert run.notebook("explore").read_bytes() == whole  # a whole copy is not lost to a failure
     check_that_every_page_warns_of_the_choice_on_test(run, home / "report")
 
@@ -109,13 +112,13 @@ def test_a_finished_run_is_rendered_again_without_its_data_but_for_the_page_of_t
 def check_that_every_page_warns_of_the_choice_on_test(run, report):
     """Its five pages, a comparison, the list of runs, and what would stand there had it not finished."""
     warning = "Checkpoint and thresholds were chosen on test (validate_on_test)"
-    runner.compare([run.name], "beside")
-    for page in (*(report / run.name / pages.page_name(name) for name in pages.NOTEBOOKS), report / "beside" / "index.html"):
+    compare([run.name], "beside")
+    for page in (*(report / run.name / page_name(name) for name in NOTEBOOKS), report / "beside" / "index.html"):
         assert f'<p class="notice" role="note">{warning}' in page.read_text(encoding="utf-8"), page.name
     listed = (report / "index.html").read_text(encoding="utf-8")
     assert "Runs marked 'chose on test' chose checkpoint or thresholds on test" in html.unescape(listed)
     assert listed.count("chose on test") > 1  # in its row too
-    notices = [output.data["text/html"] for cell in pages.unfinished(run, "why").cells[1:] for output in cell.get("outputs", [])]
+    notices = [output.data["text/html"] for cell in unfinished(run, "why").cells[1:] for output in cell.get("outputs", [])]
     assert any(warning in notice for notice in notices)
 
 
@@ -132,16 +135,16 @@ def test_a_copy_is_kept_only_of_the_notebook_as_it_is_now(home, tmp_path, monkey
             cell.metadata["execution"] = {"shell.execute_reply": "then"}
         notebook.metadata |= {"papermill": {"end_time": "then"}, **metadata}
         nbformat.write(notebook, run.notebook("report"))
-        return runner._is_kept("report", run, {})
+        return _is_kept("report", run, {})
 
     assert copy()
     assert not copy(crack_report={"failure": "It was stopped."})
     assert copy()
     notebook_file(tmp_path, "report", "2")
-    assert not runner._is_kept("report", run, {})
+    assert not _is_kept("report", run, {})
     assert copy()
     run.notebook("report").write_text("{ half a")
-    assert not runner._is_kept("report", run, {})
+    assert not _is_kept("report", run, {})
 
 
 @pytest.mark.slow
@@ -187,8 +190,8 @@ def test_the_sample_is_neither_trivial_nor_hopeless(sample_run):
             grey = [np.asarray(Image.open(pair.image_path).convert("L"), float) / 255 for pair in pairs]
             masks = [np.asarray(Image.open(pair.mask_path)) > 127 for pair in pairs]
             darkness = [1 - ndimage.gaussian_filter(each, sigma) for each in grey]
-            scores[split] = metrics.precision_recall_f1(*metrics.tolerance_counts(darkness, masks, thresholds))[2]
-        assert scores["test"][:, metrics.best_threshold(scores["val"])].mean() <= f1 / 2
+            scores[split] = precision_recall_f1(*tolerance_counts(darkness, masks, thresholds))[2]
+        assert scores["test"][:, best_threshold(scores["val"])].mean() <= f1 / 2
 
 
 @pytest.mark.slow

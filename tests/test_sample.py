@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crack_utils import sample
+from crack_utils.data.crops import SPLITS, Pair
+from crack_utils.data.layouts.folders import find_negatives, find_pairs
+from crack_utils.data.sample import STAMP, ensure_sample, is_drawn, write_sample
 from crack_utils.errors import DataError
-from crack_utils.layouts import SPLITS, Pair, find_negatives, find_pairs
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    return sample.ensure_sample(tmp_path_factory.mktemp("drawn") / "sample")
+    return ensure_sample(tmp_path_factory.mktemp("drawn") / "sample")
 
 
 def digest(folder):
@@ -31,42 +32,42 @@ def test_no_photo_has_crops_in_two_splits(drawn):
 
 
 def test_it_says_that_it_is_drawn(drawn):
-    assert sample.is_drawn(drawn)
-    assert "not photos" in (drawn / sample.STAMP).read_text()
+    assert is_drawn(drawn)
+    assert "not photos" in (drawn / STAMP).read_text()
 
 
 def test_the_seed_alone_decides_every_byte(tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
-    digests = [digest(sample.ensure_sample(tmp_path / name, seed)) for name, seed in (("a", 3), ("b", 3), ("c", 4))]
+    digests = [digest(ensure_sample(tmp_path / name, seed)) for name, seed in (("a", 3), ("b", 3), ("c", 4))]
     assert digests[0] == digests[1] != digests[2]
 
 
 def test_an_old_drawing_is_replaced_and_anything_else_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
-    folder = sample.ensure_sample(tmp_path / "sample")
+    folder = ensure_sample(tmp_path / "sample")
     before = digest(folder)
-    (folder / sample.STAMP).write_text("drawn by an older program")
-    assert digest(sample.ensure_sample(folder)) == before
+    (folder / STAMP).write_text("drawn by an older program")
+    assert digest(ensure_sample(folder)) == before
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.jpg").touch()
     with pytest.raises(DataError, match="not a drawn sample"):
-        sample.ensure_sample(tmp_path / "photos")
+        ensure_sample(tmp_path / "photos")
     assert (tmp_path / "photos" / "mine.jpg").exists()
 
 
 def test_processes_that_draw_at_once_leave_what_one_of_them_reads(tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
-    draw = sample.write_sample
+    draw = write_sample
 
     def overtaken(folder, seed):
         draw(folder, seed)
         with monkeypatch.context() as other:
             other.setattr(sample, "write_sample", draw)
-            sample.ensure_sample(tmp_path / "sample", seed)
+            ensure_sample(tmp_path / "sample", seed)
         (tmp_path / "sample" / "read.txt").touch()
 
     monkeypatch.setattr(sample, "write_sample", overtaken)
-    folder = sample.ensure_sample(tmp_path / "sample")
+    folder = ensure_sample(tmp_path / "sample")
     assert (folder / "read.txt").exists()  # the other's, untouched
     assert [path.name for path in tmp_path.iterdir()] == ["sample"]
 

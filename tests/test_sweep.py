@@ -11,9 +11,11 @@ import pytest
 from conftest import REPOSITORY, write_dataset
 
 from crack_utils.__main__ import main
-from crack_utils.artifacts import Run
 from crack_utils.errors import ParameterError
-from crack_utils.sweep import fitted, member_command, pick_member, progress_table, read_members, run_members, slots, state
+from crack_utils.many.members import member_command, pick_member, read_members
+from crack_utils.many.pool import run_members, slots
+from crack_utils.many.progress import fitted, progress_table, state
+from crack_utils.store.run import Run
 
 
 def write(home, text, name="trial"):
@@ -189,7 +191,6 @@ def test_stopping_stops_the_members_and_starts_no_more(members):
 
 
 def test_gpus_get_one_member_each_and_cores_are_shared(monkeypatch):
-    from crack_utils import sweep
 
     assert len(slots(3)) == 3
     assert all(int(slot["OMP_NUM_THREADS"]) >= 1 for slot in slots())
@@ -204,7 +205,6 @@ def test_gpus_get_one_member_each_and_cores_are_shared(monkeypatch):
 
 
 def test_gpus_are_given_out_and_not_asked_for_and_cpu_members_share_cores(monkeypatch):
-    from crack_utils import sweep
 
     monkeypatch.setattr(sweep.torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 2)

@@ -4,23 +4,45 @@ import numpy as np
 import pytest
 from test_protocols import BESIDE, FAR, LINE, NOTHING, measured
 
-from crack_utils import metrics, protocols
-from crack_utils.reporting import tables, words
+from crack_utils.reporting.evaluation_tables import (
+    PROTOCOL_NAMES,
+    engineering_table,
+    failures_table,
+    headline_table,
+    leaks_table,
+    overlap_table,
+    protocols_table,
+)
+from crack_utils.reporting.evaluation_words import certainty, engineering, failures, leaks, ranking, sensitivity
+from crack_utils.reporting.html import plain
+from crack_utils.reporting.tables import counts_table
+from crack_utils.reporting.words import decision, protocol
+from crack_utils.scoring.decision import decision_scores
+from crack_utils.scoring.figures import (
+    decision_ranking,
+    engineering,
+    failures,
+    false_alarms,
+    headline,
+    intervals,
+    protocol_figures,
+    without_leaks,
+)
 
 
 def results(*images, leaking=()):
     test = measured(*images)
     frame = test.per_image
     return {
-        "decision": metrics.decision_scores(frame["has_crack"], frame["decision_prob"], 0.5),
-        "segmentation_2px": {**protocols.headline(frame, 0.5)["segmentation_2px"], "threshold": 0.5},
-        "crack_free": protocols.false_alarms(frame),
-        "decision_ranking": protocols.decision_ranking(frame),
-        "protocols": protocols.protocol_figures(test),
-        "intervals": protocols.intervals(frame, 0.5),
-        "without_leaks": protocols.without_leaks(frame, leaking, 0.5),
-        "engineering": protocols.engineering(frame),
-        "failures": protocols.failures(frame),
+        "decision": decision_scores(frame["has_crack"], frame["decision_prob"], 0.5),
+        "segmentation_2px": {**headline(frame, 0.5)["segmentation_2px"], "threshold": 0.5},
+        "crack_free": false_alarms(frame),
+        "decision_ranking": decision_ranking(frame),
+        "protocols": protocol_figures(test),
+        "intervals": intervals(frame, 0.5),
+        "without_leaks": without_leaks(frame, leaking, 0.5),
+        "engineering": engineering(frame),
+        "failures": failures(frame),
     }, test
 
 
@@ -31,7 +53,7 @@ FIVE_CRACKED = [*WITH_NEGATIVES, (BESIDE, LINE)]
 
 def test_the_headline_table_is_short_and_says_the_runs_own_figures():
     found, _ = results(*FIVE_CRACKED)
-    table = tables.headline_table(found)
+    table = headline_table(found)
     assert len(table) <= 8
     cells = table.set_index("Figure")
     assert cells.loc["Cracked images found", "On test"] == "4 of 5"
@@ -49,21 +71,21 @@ def test_the_headline_table_is_short_and_says_the_runs_own_figures():
 
 def test_without_crack_free_images_nothing_is_said_of_false_alarms():
     found, _ = results((LINE, LINE), (BESIDE, LINE))
-    assert not [row for row in tables.headline_table(found)["Figure"] if "rack-free" in row]
-    assert "1 by construction" in words.ranking(found)
+    assert not [row for row in headline_table(found)["Figure"] if "rack-free" in row]
+    assert "1 by construction" in ranking(found)
 
 
 def test_where_it_fails_is_told_by_width_and_in_words():
     found, test = results(*FIVE_CRACKED, (FAR, LINE))
-    table = tables.failures_table(found, None)
+    table = failures_table(found, None)
     assert table.to_numpy().tolist()[0][:3] == ["below 3 px", "100.0 %", "66.7 %"]  # four of six lines
     assert len(table) == 1  # other widths do not occur
-    assert tables.failures_table(found, 0.5)["Width of the crack"].tolist() == ["below 1.5 mm"]
-    said = words.failures(found, test.per_image, None)
+    assert failures_table(found, 0.5)["Width of the crack"].tolist() == ["below 1.5 mm"]
+    said = failures(found, test.per_image, None)
     assert said.startswith("What share of the true cracks is found, by their width: below 3 px 66.7 %.")
     assert "F1 lies below 0.5 on 2 of the 6 cracked test images, and is 0 on 2." in said
     assert "0 % lie within 10 pixels of a crack" in said and "100 % lie farther off" in said
-    assert "wrongly marked" not in words.failures(*_results_and_rows((LINE, LINE)), 0.5)
+    assert "wrongly marked" not in failures(*_results_and_rows((LINE, LINE)), 0.5)
 
 
 def _results_and_rows(*images):
@@ -73,19 +95,19 @@ def _results_and_rows(*images):
 
 def test_every_protocol_has_a_row():
     found, _ = results(*WITH_NEGATIVES)
-    rows = tables.protocols_table(found)
+    rows = protocols_table(found)
     assert len(rows) == 8
-    assert rows["F1"].tolist() == [found["protocols"][name]["f1"] for name in tables.PROTOCOL_NAMES]
-    overlap = tables.overlap_table(found).set_index("Figure")["On test"]
+    assert rows["F1"].tolist() == [found["protocols"][name]["f1"] for name in PROTOCOL_NAMES]
+    overlap = overlap_table(found).set_index("Figure")["On test"]
     assert overlap["Dice, pooled"] == found["protocols"]["dice_pooled"]
     assert sum("oracle" in name for name in overlap.index) == 2
 
 
 def test_lengths_come_in_millimetres_where_a_pixel_is_known():
     found, _ = results((LINE, LINE), (LINE, LINE))
-    pixels = tables.engineering_table(found, None).set_index("Measure")
+    pixels = engineering_table(found, None).set_index("Measure")
     assert pixels.loc["Length in all (px)", ["True", "Predicted", "Off by"]].tolist() == [98, 98, "+0.0 %"]
-    millimetres = tables.engineering_table(found, 0.5).set_index("Measure")
+    millimetres = engineering_table(found, 0.5).set_index("Measure")
     assert millimetres.loc["Length in all (mm)", "True"] == 49
     assert millimetres.loc["Width, mean (mm)", "True"] == 0.5
     assert millimetres.loc["Density (m per m²)", "True"] == pytest.approx(98 * 0.0005 / (2 * 2400 * 0.0005**2), rel=1e-4)
@@ -94,30 +116,30 @@ def test_lengths_come_in_millimetres_where_a_pixel_is_known():
 def test_leaks_are_told_with_figures_or_denied():
     found, _ = results((LINE, LINE), (FAR, LINE), leaking=["s0"])
     resolved = {"data": {"leaks": {}}}
-    assert "under their own or another name: 1. The network" in words.leaks(found, resolved)
-    table = tables.leaks_table(found).set_index("Figure")
+    assert "under their own or another name: 1. The network" in leaks(found, resolved)
+    table = leaks_table(found).set_index("Figure")
     assert table.loc["F1 within 2 pixels"].tolist() == [0.5, 0]
     clean, _ = results((LINE, LINE), (FAR, LINE))
-    assert words.leaks(clean, resolved).startswith("None was found")
-    assert "before leaks were looked for" in words.leaks(clean, {"data": {}})
+    assert leaks(clean, resolved).startswith("None was found")
+    assert "before leaks were looked for" in leaks(clean, {"data": {}})
 
 
 def test_few_photos_are_said_to_say_little():
-    five = words.certainty(results(*FIVE_CRACKED)[0], PHOTOS)
+    five = certainty(results(*FIVE_CRACKED)[0], PHOTOS)
     assert "it comes out too narrow" in five and "5 cracked photos of test were drawn anew" in five
     assert "No interval is given for crack-free images: they come from 2 photos, and fewer than 5 say too little." in five
-    four = words.certainty(results(*WITH_NEGATIVES)[0], PHOTOS)
+    four = certainty(results(*WITH_NEGATIVES)[0], PHOTOS)
     assert "for cracked images: they come from 4 photos" in four and "drawn anew" not in four
     many = {"intervals": {"photos": {"cracked": 30, "crack_free": 40}}}
-    assert "narrow" not in words.certainty(many, PHOTOS) and "30 cracked photos and 40 crack-free photos" in words.certainty(many, PHOTOS)
-    assert "5 cracked drawn scenes of test" in words.certainty(results(*FIVE_CRACKED)[0], {"drawn": True})
+    assert "narrow" not in certainty(many, PHOTOS) and "30 cracked photos and 40 crack-free photos" in certainty(many, PHOTOS)
+    assert "5 cracked drawn scenes of test" in certainty(results(*FIVE_CRACKED)[0], {"drawn": True})
 
 
 def test_a_table_gives_no_interval_that_the_words_deny():
     found, _ = results(*[(LINE, LINE), (BESIDE, LINE), (FAR, LINE)], *[(FAR, NOTHING), (NOTHING, NOTHING)] * 3)
-    cells = tables.headline_table(found).set_index("Figure")["95 % interval"]
+    cells = headline_table(found).set_index("Figure")["95 % interval"]
     assert {name for name, cell in cells.items() if cell} == {"Crack-free images called cracked", "Pixels marked on crack-free images"}
-    assert "for cracked images: they come from 3 photos" in words.certainty(found, PHOTOS)
+    assert "for cracked images: they come from 3 photos" in certainty(found, PHOTOS)
     assert found["intervals"]["decision"]["precision"] == found["intervals"]["decision"]["recall"] == [None, None]
 
 
@@ -127,7 +149,7 @@ DECIDED = {"validate_on_test": False, "decision_loss": True}
 def test_without_crack_free_images_the_decision_is_said_to_be_right_by_construction():
     def said(test, val, **resolved):
         names = ("tp", "fp", "fn", "tn")
-        return words.decision(
+        return decision(
             DECIDED | resolved, {"decision": dict(zip(names, test, strict=True)), "val": {"decision": dict(zip(names, val, strict=True))}}
         )
 
@@ -148,15 +170,15 @@ def test_without_crack_free_images_the_decision_is_said_to_be_right_by_construct
 def test_lengths_and_widths_are_summed_up_in_a_sentence():
     found, _ = results((LINE, LINE), (NOTHING, LINE))
     said = "The predicted cracks are 49 px long in all, 50 % of the true 98 px; on average they are 1.0 px wide, the true ones 1.0 px."
-    assert words.engineering(found, None) == said
-    assert "24 mm long in all" in words.engineering(found, 0.5)
-    assert words.engineering(results((NOTHING, LINE))[0], None).endswith("0 % of the true 49 px.")
+    assert engineering(found, None) == said
+    assert "24 mm long in all" in engineering(found, 0.5)
+    assert engineering(results((NOTHING, LINE))[0], None).endswith("0 % of the true 49 px.")
 
 
 def test_sensitivity_names_the_cost_of_the_choice():
     found, test = results((LINE, LINE), (BESIDE, LINE))
     curves = test.curves.add_prefix("test_")
-    said = words.sensitivity(found, {"validate_on_test": False, "lowered_threshold": False}, curves)
+    said = sensitivity(found, {"validate_on_test": False, "lowered_threshold": False}, curves)
     best = curves["test_f1"].max()
     assert f"the best any threshold would have given is {best:.3f}" in said
     assert f"At the chosen threshold 0.500 F1 on test is {curves['test_f1'].iloc[np.abs(curves.index - 0.5).argmin()]:.3f}" in said
@@ -164,10 +186,10 @@ def test_sensitivity_names_the_cost_of_the_choice():
 
 def test_who_chose_is_told_truly():
     resolved = {"validate": True, "use_best_model": True, "validate_on_test": False, "blackening": True, "lowered_threshold": True}
-    said = words.protocol(resolved)
+    said = protocol(resolved)
     assert "Val (the validation set) chose the weights and the thresholds; test was read once." in said
     assert "decided crack-free were emptied" in said and "0.9 of the threshold" in said
-    assert "**The test set itself chose the thresholds**" in words.protocol({**resolved, "validate_on_test": True, "validate": False})
+    assert "**The test set itself chose the thresholds**" in protocol({**resolved, "validate_on_test": True, "validate": False})
 
 
 @pytest.mark.parametrize(
@@ -175,10 +197,10 @@ def test_who_chose_is_told_truly():
     [(0.7332281, "0.733228"), (0.9996273, "0.9996273"), (1.0, "1"), (0.375, "0.375"), (0.63000000000004, "0.63"), (1116, "1116")],
 )
 def test_numbers_read_as_in_the_write_up(value, text):
-    assert tables.plain(value) == text
+    assert plain(value) == text
 
 
 def test_the_sum_of_positives_and_negatives_is_counted():
     counts = {"train": {"positives": 5, "negatives": 2}, "val": {"positives": 1, "negatives": 0}, "test": {"positives": 3, "negatives": 4}}
-    frame = tables.counts_table({"counts": counts})
+    frame = counts_table({"counts": counts})
     assert frame.to_numpy().tolist() == [["Train", 5, 2, 7], ["Test", 3, 4, 7], ["Validation", 1, 0, 1], ["Sum", 9, 6, 15]]

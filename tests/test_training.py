@@ -5,24 +5,22 @@ import pytest
 import torch
 from conftest import TinyNet, small_params, write_dataset
 
-from crack_utils import evaluation, training
-from crack_utils.artifacts import Run
-from crack_utils.config import parse_parameters
-from crack_utils.data import Batch
+from crack_utils.config.parameters import parse_parameters
+from crack_utils.data.dataset import Batch
+from crack_utils.data.run_data import RunData
 from crack_utils.errors import MissingRun, ParameterError, UserError
-from crack_utils.model import SegDecNet
-from crack_utils.training import (
-    Watcher,
-    better,
-    build_optimizer,
-    draw_by_use,
-    duration,
-    hard_set,
-    hardest,
-    learning_rate,
-    mix_hard,
-    train_run,
-)
+from crack_utils.evaluation.run import evaluate_run
+from crack_utils.networks.prediction import predict
+from crack_utils.networks.registry import build_model
+from crack_utils.networks.segdecnet import SegDecNet
+from crack_utils.scoring.judgement import Judgement
+from crack_utils.store.run import Run
+from crack_utils.training.loop import Training, better, duration
+from crack_utils.training.run import train_run
+from crack_utils.training.sampling import draw_by_use, hard_set, hardest, mix_hard
+from crack_utils.training.schedule import build_optimizer, learning_rate
+from crack_utils.training.step import train_step
+from crack_utils.training.watcher import Watcher
 
 
 def weights(run):
@@ -108,19 +106,19 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(in_trained_ho
 
 def test_a_stopped_training_goes_on_as_the_unbroken_one_would_have(in_trained_home, monkeypatch):
     run, params, _ = in_trained_home
-    real = training.Training._train_epoch
+    real = Training._train_epoch
 
     def stop_in_second_epoch(self, epoch):
         if epoch == 1:
             raise KeyboardInterrupt
         return real(self, epoch)
 
-    monkeypatch.setattr(training.Training, "_train_epoch", stop_in_second_epoch)
+    monkeypatch.setattr(Training, "_train_epoch", stop_in_second_epoch)
     with pytest.raises(KeyboardInterrupt):
         train_run(params, "stopped")
     assert not Run("stopped").is_trained
     assert Run("stopped").load_history()["epoch"].tolist() == [1]
-    monkeypatch.setattr(training.Training, "_train_epoch", real)
+    monkeypatch.setattr(Training, "_train_epoch", real)
     resumed = train_run(params, "stopped")
     assert "Going on with stopped after epoch 1 of 2 epochs" in resumed.load_log()
     assert same(weights(run), weights(resumed))
@@ -177,13 +175,13 @@ def test_batches_are_true_batches_with_mean_losses(small_data):
     image, mask = torch.rand(2, 3, 64, 128), (torch.rand(2, 1, 64, 128) < 0.1).float()
     batch = Batch(image, mask, torch.ones_like(mask), torch.ones_like(mask), torch.ones(2, 1), torch.arange(2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0)
-    training.train_step(model, optimizer, batch, (1.0, 1.0))
+    train_step(model, optimizer, batch, (1.0, 1.0))
     together = [p.grad.clone() for p in model.parameters()]
     alone = []
     for i in (0, 1):
         ones = torch.ones(1, 1, 64, 128)
         one = Batch(image[i : i + 1], mask[i : i + 1], ones, ones, torch.ones(1, 1), torch.tensor([i]))
-        training.train_step(model, optimizer, one, (1.0, 1.0))
+        train_step(model, optimizer, one, (1.0, 1.0))
         alone.append([p.grad.clone() for p in model.parameters()])
     for both, first, second in zip(together, *alone, strict=True):
         torch.testing.assert_close(both, (first + second) / 2, rtol=1e-3, atol=1e-5)
@@ -198,7 +196,7 @@ def test_learning_lowers_the_loss():
     mask[..., 30:34, 20:100] = 1
     image[mask.expand_as(image) > 0] = 0
     batch = Batch(image, mask, torch.ones_like(mask), torch.ones_like(mask), torch.ones(1, 1), torch.zeros(1, dtype=torch.long))
-    losses = [training.train_step(model, optimizer, batch, (1.0, 0.01))[0].item() for _ in range(12)]
+    losses = [train_step(model, optimizer, batch, (1.0, 0.01))[0].item() for _ in range(12)]
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -213,7 +211,7 @@ def test_durations_read_as_people_say_them():
 def steps(tiny_network, monkeypatch):
     """The batches of a training with a tiny network, each as (index, weights, pos_weights)."""
     seen = []
-    real = training.train_step
+    real = train_step
 
     def spy(model, optimizer, batch, weights, pos_weights=(None, None)):
         seen.append((batch.index.tolist(), weights, pos_weights))
@@ -231,7 +229,7 @@ def tiny_run(root, **values):
 def batches_of(monkeypatch, root, **values):
     """The batches a training takes."""
     seen = []
-    real = training.train_step
+    real = train_step
     with monkeypatch.context() as patch:
         patch.setattr(
             training, "train_step", lambda model, optimizer, batch, *more: seen.append(batch) or real(model, optimizer, batch, *more)
@@ -241,7 +239,7 @@ def batches_of(monkeypatch, root, **values):
 
 
 def test_augmentation_changes_cracked_images_half_the_time_and_nothing_when_off(home, small_data, steps, monkeypatch):
-    plain = training.RunData(small_params(small_data), home).split("train")
+    plain = RunData(small_params(small_data), home).split("train")
 
     def changed(**values):
         taken = batches_of(monkeypatch, small_data, epochs=12, **values)
@@ -271,7 +269,7 @@ def test_one_step_follows_the_gradient_of_the_losses_as_they_are_written(small_d
     loss = 0.7 * (pixels.sum((1, 2, 3)) / valid.sum((1, 2, 3))).mean() + 0.2 * images.mean()
     loss.backward()
     batch = Batch(image, mask, valid, weight, label, torch.arange(2))
-    training.train_step(model, torch.optim.SGD(model.parameters(), lr=1), batch, (0.7, 0.2), (crack, cracked))
+    train_step(model, torch.optim.SGD(model.parameters(), lr=1), batch, (0.7, 0.2), (crack, cracked))
     for after, start in zip(model.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(after, start - start.grad)
 
@@ -283,13 +281,13 @@ def test_each_architecture_is_built_as_the_parameters_say(small_data, architectu
         pytest.importorskip("segmentation_models_pytorch", reason="the extra 'baselines' is not installed")
     encoder = {"unet": "resnet18", "segformer": "mit_b0"}.get(architecture)
     params = small_params(small_data, architecture=architecture, encoder=encoder, input_channels=1, gradient_flow_adjustment=adjusted)
-    model = evaluation.build_model(params)
+    model = build_model(params)
     assert model.gradient_flow_adjustment is adjusted
     assert model.eval()(torch.rand(1, 1, 64, 128))[1].shape == (1, 1, 64, 128)
     kinds = {"segdecnet": "SegDecNet", "segdecnet++": "SegDecNetPlusPlus", "segdecnet-jim": "SegDecNetJim"}
     assert type(model).__name__ == kinds.get(architecture, "Baseline")
     if encoder:
-        from crack_utils.baselines import Baseline
+        from crack_utils.networks.baselines import Baseline
 
         assert type(model.network).__name__.lower() == architecture
         sizes = [[p.shape for p in each.network.encoder.parameters()] for each in (model, Baseline(architecture, encoder, 1))]
@@ -303,7 +301,7 @@ def test_the_family_trains_and_is_evaluated_by_its_name(home, small_data, archit
     assert layer in stored
     assert any(name.startswith("up1") for name in stored) is (architecture != "segdecnet-jim")
     assert f"Network: {architecture} with " in run.load_log()
-    assert 0 <= evaluation.evaluate_run(run)["segmentation_2px"]["f1"] <= 1
+    assert 0 <= evaluate_run(run)["segmentation_2px"]["f1"] <= 1
 
 
 def test_without_sampling_and_mining_every_image_is_trained_on_once_an_epoch(home, small_data, steps):
@@ -402,7 +400,7 @@ def test_mining_in_batches_starts_in_the_second_epoch_with_the_hardest_of_the_fi
 def test_mining_by_share_repeats_the_hardest_by_the_difficulty_asked_for(home, small_data, steps, monkeypatch):
     losses = torch.tensor([0.5, 0.1, 0.2, 0.3, 0.4])
     errors = torch.tensor([0.0, 99.0, 0.0, 0.0, 0.0])
-    real = training.train_step
+    real = train_step
 
     def graded(model, optimizer, batch, *more):
         real(model, optimizer, batch, *more)
@@ -422,7 +420,7 @@ def test_mining_by_share_repeats_the_hardest_by_the_difficulty_asked_for(home, s
 
 def test_with_sampling_only_images_of_the_epoch_are_mined(home, tmp_path, steps, monkeypatch):
     """Images 3 to 8 have no crack; each epoch draws three of them. The hardest of all are never mined where they were not drawn."""
-    real = training.train_step
+    real = train_step
 
     def graded(model, optimizer, batch, *more):
         real(model, optimizer, batch, *more)
@@ -436,7 +434,7 @@ def test_with_sampling_only_images_of_the_epoch_are_mined(home, tmp_path, steps,
 
 
 def test_the_losses_of_an_epoch_are_those_of_its_first_pass(home, tmp_path, steps, monkeypatch):
-    real = training.train_step
+    real = train_step
 
     def graded(model, optimizer, batch, *more):
         real(model, optimizer, batch, *more)
@@ -464,7 +462,7 @@ def test_errors_count_false_alarms_twice_and_no_padding():
     mask = torch.tensor([[[[1.0, 0.0, 1.0, 0.0, 0.0, 1.0]]]])  # hit, false alarm, miss, right, then padding
     valid = torch.tensor([[[[1.0, 1.0, 1.0, 1.0, 0.0, 0.0]]]])
     batch = Batch(torch.zeros(1, 3, 1, 6), mask, valid, torch.ones_like(mask), torch.ones(1, 1), torch.tensor([0]))
-    errors = training.train_step(model, torch.optim.SGD(model.parameters(), 0.0), batch, (1.0, 0.0))[2]
+    errors = train_step(model, torch.optim.SGD(model.parameters(), 0.0), batch, (1.0, 0.0))[2]
     assert errors.tolist() == [2 * 1 + 1]
 
 
@@ -482,13 +480,13 @@ def test_a_stopped_training_with_sampling_and_mining_goes_on_the_same(home, tmp_
         optimizer="sgd",
     )
     train_run(params, "whole")
-    real = training.Training._train_epoch
+    real = Training._train_epoch
     monkeypatch.setattr(
-        training.Training, "_train_epoch", lambda self, epoch: real(self, epoch) if epoch < 2 else (_ for _ in ()).throw(KeyboardInterrupt)
+        Training, "_train_epoch", lambda self, epoch: real(self, epoch) if epoch < 2 else (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
         train_run(params, "stopped")
-    monkeypatch.setattr(training.Training, "_train_epoch", real)
+    monkeypatch.setattr(Training, "_train_epoch", real)
     train_run(params, "stopped")
     assert Run("stopped").path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
 
@@ -496,9 +494,9 @@ def test_a_stopped_training_with_sampling_and_mining_goes_on_the_same(home, tmp_
 def test_a_training_does_not_go_on_with_other_images(home, tmp_path, steps, monkeypatch):
     root = write_dataset(tmp_path / "d")
     params = small_params(root, epochs=3, validation_n_epochs=1)
-    real = training.Training._train_epoch
+    real = Training._train_epoch
     monkeypatch.setattr(
-        training.Training, "_train_epoch", lambda self, epoch: real(self, epoch) if epoch < 1 else (_ for _ in ()).throw(KeyboardInterrupt)
+        Training, "_train_epoch", lambda self, epoch: real(self, epoch) if epoch < 1 else (_ for _ in ()).throw(KeyboardInterrupt)
     )
     with pytest.raises(KeyboardInterrupt):
         train_run(params, "a")
@@ -579,7 +577,7 @@ def test_a_stopped_training_says_where_it_stands_and_goes_on_from_there(drawing,
     assert run.load_log().endswith(f"\nStopped in epoch {epoch} of 3 after {done} images; the same run goes on from here.\n")
     assert run.load_history()["epoch"].tolist() == list(range(1, epoch))
     with pytest.raises(MissingRun, match="run a has not finished training; train comes first"):
-        evaluation.evaluate_run(run)
+        evaluate_run(run)
     resumed = StopAfter()
     train_run(params, "a", watcher=resumed)
     assert len(steps) == 15
@@ -643,7 +641,7 @@ def tiny_weights(run):
 
 def test_without_the_decision_loss_the_decision_stays_as_it_was(home, small_data, steps):
     torch.manual_seed(0)
-    before = training.build_model(small_params(small_data)).state_dict()
+    before = build_model(small_params(small_data)).state_dict()
     for trained in (True, False):
         after = tiny_weights(tiny_run(small_data, decision_loss=trained))
         assert torch.equal(after["decision_head.weight"], before["decision_head.weight"]) is not trained
@@ -664,7 +662,7 @@ def test_positive_weights_are_the_ratios_of_train(home, small_data, steps):
     tiny_run(small_data, epochs=1)
     assert steps[0][2] == (None, None)
     tiny_run(small_data, epochs=1, positive_weights=True)
-    data = training.RunData(small_params(small_data), home)
+    data = RunData(small_params(small_data), home)
     masks = [crop.mask for crop in data.split("train").crops]
     crack, pixels = sum(mask.sum() for mask in masks), sum(mask.size for mask in masks)
     segmentation, decision = steps[-1][2]
@@ -723,7 +721,7 @@ def test_both_asks_for_the_best_so_far_of_each(home, small_data, steps, monkeypa
     for chosen, series in scores.items():
         f1, ap = map(iter, series)
         monkeypatch.setattr(training.metrics, "average_precision", lambda *_, ap=ap: next(ap))
-        monkeypatch.setattr(evaluation.Judgement, "segmentation", lambda *_, f1=f1: {"precision": 0, "recall": 0, "f1": next(f1)})
+        monkeypatch.setattr(Judgement, "segmentation", lambda *_, f1=f1: {"precision": 0, "recall": 0, "f1": next(f1)})
         run = tiny_run(small_data, epochs=len(series[0]), validate=True, validation_n_epochs=1, best_model_type="both")
         assert f"Chosen by val (epoch {chosen})" in run.load_log()
 
@@ -734,20 +732,20 @@ def test_without_the_best_model_the_last_weights_count_with_the_last_validations
     run = tiny_run(small_data, epochs=3, validate=True, validation_n_epochs=1, learning_rate=0.05, use_best_model=False)
     last = tiny_weights(run)
     assert not torch.equal(best["seg.weight"], last["seg.weight"])
-    results, validated = evaluation.evaluate_run(run), run.load_history().iloc[-1]
+    results, validated = evaluate_run(run), run.load_history().iloc[-1]
     assert results["segmentation_2px"]["threshold"] == pytest.approx(validated["val_seg_threshold"])
     assert results["val"]["segmentation_2px"]["f1"] == pytest.approx(validated["val_f1"])
 
 
 def test_without_validation_val_is_not_read_until_the_end_and_then_chooses_the_thresholds(home, small_data, steps, monkeypatch):
     read = []
-    real = evaluation.predict
+    real = predict
     spy = lambda model, dataset, *more: read.append(len(dataset)) or real(model, dataset, *more)  # noqa: E731
     monkeypatch.setattr(training, "predict", spy)
     monkeypatch.setattr(evaluation, "predict", spy)
     run = tiny_run(small_data, epochs=3, validate=False, validation_n_epochs=1)
     assert read == []
-    results = evaluation.evaluate_run(run)
+    results = evaluate_run(run)
     assert read == [2, 2]  # val, then test
     assert results["segmentation_2px"]["threshold"] == run.load_curves()["val_f1"].idxmax()
 
@@ -755,7 +753,7 @@ def test_without_validation_val_is_not_read_until_the_end_and_then_chooses_the_t
 def test_validation_on_test_chooses_there_and_says_so(home, tmp_path, steps):
     root = write_dataset(tmp_path / "d", val=2, test=3)
     run = tiny_run(root, epochs=2, validate=True, validation_n_epochs=1, validate_on_test=True)
-    results = evaluation.evaluate_run(run)
+    results = evaluate_run(run)
     curves = run.load_curves()
     assert results["segmentation_2px"]["threshold"] == curves["test_f1"].idxmax()
     assert results["segmentation_2px"]["f1"] == pytest.approx(curves["test_f1"].max())

@@ -17,15 +17,20 @@ from safetensors.torch import load_file
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.support.select import Select
 
-from crack_utils import training, widgets
-from crack_utils.artifacts import Run, load_predictions
-from crack_utils.config import parse_parameters
-from crack_utils.data import RunData
+from crack_utils.config.parameters import parse_parameters
+from crack_utils.data.run_data import RunData
 from crack_utils.errors import DataError
-from crack_utils.evaluation import load_examples
-from crack_utils.metrics import decision_scores, precision_recall_f1, tolerance_maps
-from crack_utils.prediction import Predictor, describe, read_photo
-from crack_utils.reporting import runner
+from crack_utils.evaluation.photo import Predictor, read_photo
+from crack_utils.notebook.live import LiveTraining
+from crack_utils.reporting.photo import describe
+from crack_utils.reporting.runner import execute
+from crack_utils.scoring.counts import tolerance_maps
+from crack_utils.scoring.decision import decision_scores
+from crack_utils.scoring.scores import precision_recall_f1
+from crack_utils.store.examples import load_examples
+from crack_utils.store.predictions import load_predictions
+from crack_utils.store.run import Run
+from crack_utils.training.run import train_run
 
 PATIENCE_S = 240  # for whatever takes seconds, on a busy machine
 
@@ -252,8 +257,8 @@ class Dropping(TinyNet):
 def test_a_watched_training_is_the_one_that_nobody_watches(home, small_data, monkeypatch):
     monkeypatch.setattr(training, "build_model", lambda params, fresh=True: Dropping(params))
     params = small_params(small_data)
-    alone = training.train_run(params, "alone")
-    watched = widgets.LiveTraining(params, "watched").wait()
+    alone = train_run(params, "alone")
+    watched = LiveTraining(params, "watched").wait()
     for name, value in load_file(alone.path("model.safetensors")).items():
         torch.testing.assert_close(load_file(watched.path("model.safetensors"))[name], value, rtol=0, atol=0)
 
@@ -363,7 +368,7 @@ def test_all_cells_run_by_hand_give_the_figures_that_papermill_gives(lab, evalua
 
     by_hand = figures(lab.wait(saved, "the saved notebook"))
     other = Run("by_papermill")  # a folder for the executed copy alone
-    runner.execute(name, other, given)
+    execute(name, other, given)
     by_papermill = figures(nbformat.read(other.notebook(name), as_version=4))
     assert by_hand == by_papermill
     assert len(by_hand) >= 4

@@ -1,1 +1,1 @@
-"""Run the notebooks of one configuration; render them as HTML."""
+""""""

@@ -14,11 +14,12 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from crack_utils.artifacts import REPOSITORY, Run
-from crack_utils.config import RunParameters
+from crack_utils.config.parameters import RunParameters
 from crack_utils.errors import NotebookFailed
-from crack_utils.reporting import pages
-from crack_utils.reporting.exporter import completed
+from crack_utils.reporting.executed import completed
+from crack_utils.reporting.pages import NOTEBOOKS, render, write_comparison
+from crack_utils.store.places import REPOSITORY
+from crack_utils.store.run import Run
 
 
 @contextlib.contextmanager
@@ -108,10 +109,10 @@ def execute_and_render(params: RunParameters, run: Run, only_missing: bool = Fal
     """
     parameters = {**params.given(), "run_name": run.name}
     failed: dict[str, BaseException] = {}
-    for number, name in enumerate(pages.NOTEBOOKS, start=1):
+    for number, name in enumerate(NOTEBOOKS, start=1):
         if only_missing and _is_kept(name, run, parameters):
             continue
-        print(f"[{number}/{len(pages.NOTEBOOKS)}] {name}", flush=True)
+        print(f"[{number}/{len(NOTEBOOKS)}] {name}", flush=True)
         try:
             execute(name, run, parameters, timeout_s)
         except (NotebookFailed, KeyboardInterrupt) as error:
@@ -119,12 +120,12 @@ def execute_and_render(params: RunParameters, run: Run, only_missing: bool = Fal
             is_needed = not (run.is_trained if name in ("explore", "train") else run.is_evaluated)
             if is_needed or isinstance(error, KeyboardInterrupt):
                 break
-    shown = [name for name in pages.NOTEBOOKS if (name in failed and run.notebook(name).is_file()) or _is_kept(name, run, parameters)]
+    shown = [name for name in NOTEBOOKS if (name in failed and run.notebook(name).is_file()) or _is_kept(name, run, parameters)]
     if not failed:
-        return pages.render(run, shown)
+        return render(run, shown)
     name, error = next(iter(failed.items()))
     reason = str(error).split(" (executed copy")[0] or f"{name}.ipynb was stopped before its end"
-    print(f"Report of what was finished: {pages.render(run, shown, f'{reason}.')}", flush=True)
+    print(f"Report of what was finished: {render(run, shown, f'{reason}.')}", flush=True)
     raise error
 
 
@@ -166,6 +167,6 @@ def compare(runs: list[str], name: str, missing: Collection[str] = ()) -> Path:
     try:
         execute("compare", Run(name), {"runs": " ".join(runs), "page": name, "missing": " ".join(missing)})
     except NotebookFailed:
-        pages.write_comparison(runs, name)
+        write_comparison(runs, name)
         raise
-    return pages.write_comparison(runs, name)
+    return write_comparison(runs, name)

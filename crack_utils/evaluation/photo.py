@@ -1,0 +1,142 @@
+"""A trained run on any photo."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crack_utils.data.decoding import decode
+from crack_utils.data.fitting import Placement, fit_image, place, unfit
+from crack_utils.errors import DataError, ParameterError
+from crack_utils.evaluation.run import applied_threshold
+from crack_utils.evaluation.tiles import blend, tile_size
+from crack_utils.networks.devices import resolve_device
+from crack_utils.networks.prediction import check_finite
+from crack_utils.networks.registry import build_model
+from crack_utils.scoring.geometry import crack_geometry
+from crack_utils.store.run import Run
+
+
+def read_photo(source: Path | str | bytes | memoryview, channels: int) -> np.ndarray:
+    """Decode a photo, turned as its EXIF says.
+
+    Args:
+        source: a file's path, or its bytes.
+        channels: 3 for colour, 1 for grey: what the run takes (its ``input_channels``).
+
+    Returns:
+        (H, W, channels) uint8.
+
+    Raises:
+        DataError: there is no such file, or it is no image of 8 bits a channel.
+    """
+    source = Path(source) if isinstance(source, str) else source
+    if isinstance(source, Path) and not source.is_file():
+        raise DataError(f"there is no photo {source}; give the path of an image file")
+    image = decode(source if isinstance(source, Path) else bytes(source), "RGB" if channels == 3 else "L")
+    return image.reshape(*image.shape[:2], channels)
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoPrediction:
+    """What a run says of one photo."""
+
+    image: np.ndarray  # (H, W, C) uint8
+    seg_prob: np.ndarray  # (H, W) float32
+    decision_prob: float
+    decided: bool
+    threshold: float  # this photo's, of segmentation: infinite where the mask is emptied
+    decision_threshold: float
+    decision_trained: bool  # else the decision is that of random weights
+
+    @functools.cached_property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool: predicted as crack."""
+        return self.seg_prob.astype(np.float64) > self.threshold
+
+    @functools.cached_property
+    def geometry(self) -> dict[str, float]:
+        """The mask's ``length_px``, ``width_mean_px``, ``width_p95_px`` and ``density`` (see :func:`geometry.crack_geometry`)."""
+        return crack_geometry(self.mask)
+
+
+class Predictor:
+    """The network of a trained and evaluated run, loaded once for many photos.
+
+    Raises:
+        MissingRun: the run was not trained, or not evaluated.
+    """
+
+    def __init__(self, run: Run):
+        self.params, facts, metrics = run.load_params(), run.load_facts(), run.load_metrics()
+        self.input_size = facts["input_height"], facts["input_width"]
+        self.scale = facts.get("scale", 1.0)  # runs of an earlier version did not keep it
+        self.threshold, self.decision_threshold = metrics["segmentation_2px"]["threshold"], metrics["decision"]["threshold"]
+        try:
+            self.device = resolve_device(self.params.device)
+        except ParameterError:  # trained on another machine
+            self.device = resolve_device("auto")
+        self.model = build_model(self.params, fresh=False)
+        run.load_model(self.model)
+        self.model.to(self.device).eval()
+
+    def __call__(self, image: np.ndarray, on_tile: Callable[[int, int], None] | None = None) -> PhotoPrediction:
+        """Predict a photo (H, W, C) uint8 of any size.
+
+        Its decision is the highest of its tiles': a photo is cracked if any part of it is. So the more tiles, the more easily it is
+        decided cracked, rightly or wrongly.
+
+        Args:
+            on_tile: is called with how many tiles are done and how many there are, before the first and after each.
+
+        Raises:
+            DataError: an array of another shape or type.
+            UserError: the network's predictions are not numbers.
+        """
+        channels = self.params.input_channels
+        if image.ndim != 3 or image.shape[2] != channels or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
+            raise DataError(
+                f"the photo is an array of {image.shape} {image.dtype}; the run takes (height, width, {channels}) uint8 of at least 2 x 2 "
+                f"pixels, as read_photo(path, {channels}) gives it"
+            )
+        seg_prob, decision_prob = self._predict_tiles(image, on_tile or (lambda done, total: None))
+        decided = decision_prob >= self.decision_threshold
+        threshold = applied_threshold(seg_prob, decided, self.threshold, self.params)
+        trained = self.params.decision_loss
+        return PhotoPrediction(image, seg_prob, decision_prob, decided, threshold, self.decision_threshold, trained)
+
+    def _predict_tiles(self, image: np.ndarray, on_tile: Callable[[int, int], None]) -> tuple[np.ndarray, float]:
+        """Segmentation probabilities (H, W) float32, blended, and the highest decision probability."""
+        seg_prob, decision_prob = np.zeros(image.shape[:2], np.float32), 0.0
+        whole = place(image.shape[:2], self.input_size)
+        if whole.scale >= self.scale:  # as evaluation has it: a photo smaller than a crop is scaled down less, or not at all
+            tile, placement = image.shape[:2], whole
+        else:
+            tile, placement = tile_size(image.shape[:2], self.input_size, self.scale)
+        tiles = list(itertools.product(blend(image.shape[0], tile[0]), blend(image.shape[1], tile[1])))
+        on_tile(0, len(tiles))
+        for number, ((top, row_weights), (left, column_weights)) in enumerate(tiles, start=1):
+            part = np.s_[top : top + tile[0], left : left + tile[1]]
+            tile_prob, tile_decision_prob = self._predict_tile(image[part], placement)
+            seg_prob[part] += row_weights[:, None] * column_weights * tile_prob
+            decision_prob = max(decision_prob, tile_decision_prob)
+            on_tile(number, len(tiles))
+        return np.minimum(seg_prob, 1, out=seg_prob), decision_prob  # the weights add up to 1 but for rounding
+
+    @torch.inference_mode()
+    def _predict_tile(self, tile: np.ndarray, placement: Placement) -> tuple[np.ndarray, float]:
+        """Segmentation probabilities of a tile at its own size, (H, W) float32, and its decision probability."""
+        image = fit_image(tile, placement, self.input_size)
+        decision_logits, seg_logits = self.model(image[None].to(self.device))
+        seg_prob = unfit(seg_logits.sigmoid()[0, 0], placement).cpu().numpy()
+        check_finite(seg_prob)
+        return seg_prob, decision_logits.sigmoid().item()
+
+
+def predict_photo(run: Run, image: np.ndarray) -> PhotoPrediction:
+    """Predict one photo by a trained and evaluated run (see :class:`Predictor`)."""
+    return Predictor(run)(image)

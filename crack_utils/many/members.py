@@ -1,0 +1,136 @@
+"""Many runs from one file: its members, and running them side by side.
+
+A configuration is a sweep if it holds, beside the parameters all members share, the key ``sweep`` with any of ``grid`` (parameter:
+list of values, every combination), ``members`` (name: its parameters, instead of a grid) and ``seeds`` (a list).
+"""
+
+import dataclasses
+import itertools
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from crack_utils.config.files import read_yaml, resolve_folders
+from crack_utils.config.parameters import RunParameters, check_names, parse_parameters
+from crack_utils.config.run_names import check_run_name
+from crack_utils.errors import ParameterError
+from crack_utils.store.places import REPOSITORY, home
+from crack_utils.store.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One run of a configuration file; ``label`` is empty where the file is no sweep."""
+
+    label: str
+    run: Run
+    params: RunParameters
+
+
+def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> list[Member]:
+    """The runs a configuration file holds: one, or those of its sweep.
+
+    The file's name is its path under ``runs/`` without suffix (elsewhere: its own), unless ``run_name`` is overridden; the members
+    of a sweep lie in a folder of that name. Relative folders count from the repository in the file, from the current folder in an
+    override. Overrides win over all that the file says.
+
+    Raises:
+        ParameterError: naming what is wrong, and in which member.
+    """
+    path = Path(path)
+    values = resolve_folders(read_yaml(path), base=home())
+    given: dict[str, Any] = {name: None if value in ("None", "null") else value for name, value in overrides or []}
+    name = check_run_name(given.pop("run_name", _name_of(path.resolve().with_suffix(""))))
+    given = resolve_folders(given)
+    if "sweep" not in values:
+        return [Member("", Run(name), parse_parameters(values | given))]
+    combinations = _combinations(values.pop("sweep"), path)
+    swept = [key for _, differing in combinations for key in differing if key in given]
+    if swept:
+        raise ParameterError(f"{swept[0]} is what the sweep {path} varies; override another parameter, or edit the file")
+    members = [_member(name, label, values | differing | given) for label, differing in combinations]
+    first: dict[tuple[str, str | None], str] = {}
+    for member in members:
+        same = first.setdefault((member.params.fingerprint(), member.params.record_run), member.label)
+        if same != member.label:
+            raise ParameterError(f"sweep in {path}: {same} and {member.label} have the same parameters; list every value once")
+    return members
+
+
+def _name_of(file: Path) -> str:
+    homes = [folder for folder in ((home() / "runs").resolve(), REPOSITORY / "runs") if file.is_relative_to(folder)]
+    return file.relative_to(homes[0]).as_posix() if homes else file.name
+
+
+def _member(sweep_name: str, label: str, values: dict[str, Any]) -> Member:
+    try:
+        return Member(label, Run(f"{sweep_name}/{label}"), parse_parameters(values))
+    except ParameterError as error:
+        raise ParameterError(f"member {label}: {error}") from None
+
+
+def _combinations(sweep: Any, path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Label and differing parameters of each member."""
+    if not isinstance(sweep, dict) or not sweep:
+        raise ParameterError(f"sweep in {path}: should hold grid, members or seeds, got {sweep!r}")
+    check_names(sweep, ("grid", "members", "seeds"), f"key of sweep in {path}:")
+    grid, members, seeds = (
+        empty if sweep.get(key) is None else sweep[key] for key, empty in (("grid", {}), ("members", {}), ("seeds", []))
+    )
+    if grid and members:
+        raise ParameterError(f"sweep in {path}: give grid or members, not both")
+    if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
+        raise ParameterError(f"sweep in {path}: grid should hold 'parameter: [value, ...]' lines, got {grid!r}")
+    if not isinstance(members, dict) or not all(isinstance(values, dict | None) for values in members.values()):
+        raise ParameterError(f"sweep in {path}: members should hold 'name: {{parameter: value}}' lines, got {members!r}")
+    if not isinstance(seeds, list):
+        raise ParameterError(f"sweep in {path}: seeds should be a list such as [101, 102], got {seeds!r}")
+    if not (grid or members or seeds):
+        raise ParameterError(f"sweep in {path}: it has no members; give grid, members or seeds")
+    if seeds and any("seed" in values for values in (grid, *(each or {} for each in members.values()))):
+        raise ParameterError(f"sweep in {path}: seed stands beside seeds; give one of them")
+    named = [(str(label), values or {}) for label, values in members.items()] or [
+        ("_".join(f"{name}-{value}" for name, value in zip(grid, values, strict=True)), dict(zip(grid, values, strict=True)))
+        for values in itertools.product(*grid.values())
+    ]
+    found = [
+        (re.sub(r"[^\w.+-]+", "-", "_".join(part for part in (label, *at) if part)), values | seed)
+        for label, values in named
+        for at, seed in ([((f"seed{number}",), {"seed": number}) for number in seeds] or [((), {})])
+    ]
+    for label, times in Counter(label for label, _ in found).items():
+        if times > 1:
+            raise ParameterError(f"sweep in {path}: {times} members would be called {label}; list every value once, or name the members")
+    return found
+
+
+def pick_member(path: Path | str, overrides: list[list[str]] | None = None, label: str | None = None) -> Member:
+    """The only run of a configuration file, or the member of a sweep that ``label`` names.
+
+    Raises:
+        ParameterError: there is no such member, or it takes a label to tell which.
+    """
+    members = {member.label: member for member in read_members(path, overrides)}
+    if label is None and "" not in members:
+        raise ParameterError(
+            f"{path} is a sweep of {len(members)} runs: use the command sweep, or --member with one of {', '.join(members)}"
+        )
+    if label is not None and "" in members:
+        raise ParameterError(f"{path} is one run, no sweep: leave --member out")
+    if label is not None:
+        check_names({label: None}, members, "member")
+    return members[label or ""]
+
+
+def member_command(path: str, overrides: list[list[str]], pages: bool, overwrite: bool = False) -> Callable[[Member], list[str]]:
+    """The command line that runs one member of a file, as a cluster's engine would submit it."""
+
+    def command(member: Member) -> list[str]:
+        words = [sys.executable, "-m", "crack_utils", "run", path, *(["--member", member.label] if member.label else [])]
+        words += [word for pair in overrides for word in ("-p", *pair)]
+        return words + ["--no-pages"] * (not pages) + ["--overwrite"] * overwrite
+
+    return command

@@ -1,0 +1,73 @@
+"""A report of a large test set, timed."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from crack_utils.config.parameters import parse_parameters
+from crack_utils.data.crops import Crop
+from crack_utils.data.run_data import RunData
+from crack_utils.evaluation.run import score_run
+from crack_utils.networks.segdecnet import SegDecNet
+from crack_utils.scoring.benchmark import SIZE, _timed
+from crack_utils.store.places import sample_folder
+from crack_utils.store.run import Run
+
+
+def report(images: int = 1124) -> pd.DataFrame:
+    """Render the report of a run whose photos and predictions are generated: seconds of each step, and the size of each page."""
+    from crack_utils.reporting import runner
+
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ["CRACK_HOME"] = folder  # this process ends with the benchmark
+        print(f"Generating {images} test images of 640 x 360 and their predictions ...", flush=True)
+        run = _generated_run(Path(folder) / "data", images)
+        (whole, whole_s), (_, pages_s) = (_timed(runner.execute_and_render, run.load_params(), run, again) for again in (False, True))
+        rows = [("execute the five notebooks and render their pages (s)", whole_s), ("render the pages alone (s)", pages_s)]
+        found = sorted(whole.parent.glob("*.html"))
+        rows += [(f"{path.name} (MB)", path.stat().st_size / 1e6) for path in found]
+    return pd.DataFrame(rows, columns=[f"report of {images} test images", ""])
+
+
+def _generated_run(root: Path, images: int) -> Run:
+    """A trained and evaluated run, of noise: photos in CRACK500's layout, a training that never was, predictions near the truth."""
+    rng = np.random.default_rng(0)
+    for split, count in {"train": 24, "val": 24, "test": images}.items():
+        (root / f"{split}crop").mkdir(parents=True)
+        for i in range(count):
+            mask = _smooth(rng, 5) > 1.7
+            photo = 130 + 14 * _smooth(rng, 40) + 18 * rng.standard_normal(SIZE) - 45 * mask
+            stem = root / f"{split}crop" / f"{split}{i // 4:04d}_{1 + 640 * (i % 4)}_1"
+            Image.fromarray(photo.clip(0, 255).astype(np.uint8)).convert("RGB").save(stem.with_suffix(".jpg"), quality=90)
+            Image.fromarray(mask).save(stem.with_suffix(".png"))
+    params = parse_parameters({"dataset": "crack500", "data_root": str(root), "device": "cpu"})
+    run, data = Run("generated"), RunData(params, sample_folder())
+    run.save_params(params, {"device": "cpu", "input_height": 360, "input_width": 640, "evaluate_negatives": False}, data.facts)
+    falling = np.exp(-np.arange(params.epochs) / 20)
+    rows = [dict(epoch=n + 1, loss=v, loss_segmentation=v, loss_decision=v, learning_rate=0.001, time_s=1.0) for n, v in enumerate(falling)]
+    for row in rows[:: params.validation_n_epochs]:
+        row |= {f"val_{name}": 1 - row["loss"] for name in ("precision", "recall", "f1", "decision_ap")} | {"val_seg_threshold": 0.5}
+    run.save_history(rows)
+    run.log("Generated: nothing was trained")
+    run.save_model(SegDecNet())
+
+    def predicted(split: str) -> Iterator[tuple[Crop, torch.Tensor, float]]:
+        for crop in data.split(split).crops:
+            logits = 14 * (cv2.GaussianBlur(crop.mask.astype(np.float32), (0, 0), 2) - 0.4) + 2 * _smooth(rng, 6)
+            yield crop, torch.from_numpy(1 / (1 + np.exp(-logits))), float(rng.uniform(0.5, 1))
+
+    score_run(run, data, predicted)
+    return run
+
+
+def _smooth(rng: np.random.Generator, sigma: float) -> np.ndarray:
+    """A smooth random field (H, W) float32 of mean 0 and deviation 1."""
+    field = cv2.GaussianBlur(rng.standard_normal(SIZE, np.float32), (0, 0), sigma)
+    return (field - field.mean()) / field.std()

@@ -1,0 +1,52 @@
+"""What an executed notebook tells of itself."""
+
+from nbformat import NotebookNode
+
+
+def completed(notebook: NotebookNode) -> bool:
+    """Whether every cell was really executed; papermill marks cells of a dead kernel as completed all the same."""
+    about = notebook.metadata.get("papermill", {})
+    return bool(about.get("end_time")) and about.get("exception") is not True and _first_unexecuted(notebook) is None
+
+
+def _first_unexecuted(notebook: NotebookNode) -> int | None:
+    """The number, from 1, of the first code cell that the kernel never answered for; None where there is none."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        is_skipped = "skip-execution" in cell.metadata.get("tags", [])
+        if cell.source.strip() and not is_skipped and "shell.execute_reply" not in cell.metadata.get("execution", {}):
+            return number
+    return None
+
+
+def diagnose(notebook: NotebookNode) -> str | None:
+    """Why a notebook did not come to its end, in one sentence; None where nothing says so."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        is_meant = "raises-exception" in cell.metadata.get("tags", [])
+        for output in [] if is_meant else cell.get("outputs", []):
+            if output.output_type == "error":
+                message = " ".join(output.evalue.split())
+                return f"This notebook stopped in code cell {number} of {len(code)}: {output.ename}: {message}"
+    if "papermill" in notebook.metadata and not completed(notebook):
+        number = _first_unexecuted(notebook) or len(code)
+        return (
+            f"This notebook did not come to its end: in code cell {number} of {len(code)} its kernel died, or it was stopped or timed out."
+        )
+    return None
+
+
+def provenance(notebook: NotebookNode) -> dict[str, str]:
+    """What papermill noted of the execution, for a page that no run stands behind."""
+    about = notebook.metadata.get("papermill", {})
+    rows = {"Executed": about.get("start_time", "not recorded")}
+    if about.get("duration") is not None:
+        rows["Duration"] = f"{about['duration']:.0f} s"
+    if about.get("parameters"):
+        rows["Parameters"] = ", ".join(f"{name} {value}" for name, value in about["parameters"].items())
+    language = notebook.metadata.get("language_info", {})
+    if language.get("version"):
+        rows["Language"] = f"{language.get('name', '')} {language['version']}"
+    if about.get("version"):
+        rows["Papermill"] = about["version"]
+    return rows

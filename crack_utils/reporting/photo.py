@@ -1,0 +1,79 @@
+"""What a run found in a photo: picture, sentences, files."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from crack_utils.errors import DataError, UserError
+from crack_utils.evaluation.photo import PhotoPrediction, Predictor, read_photo
+from crack_utils.scoring.geometry import to_millimetres
+from crack_utils.store.files import written_whole
+
+CRACK_COLOR, STRENGTH = (213, 94, 0), 0.7  # vermilion, told from grey asphalt by colour-blind readers; share of it in a pixel
+
+
+def overlay(prediction: PhotoPrediction) -> np.ndarray:
+    """The photo with its predicted crack coloured, the photo shining through: (H, W, 3) uint8."""
+    picture = np.repeat(prediction.image, 3 // prediction.image.shape[2], axis=2)
+    crack = picture[prediction.mask]
+    picture[prediction.mask] = np.round(STRENGTH * np.array(CRACK_COLOR) + (1 - STRENGTH) * crack)
+    return picture
+
+
+def describe(prediction: PhotoPrediction, mm_per_px: float | None = None) -> str:
+    """The prediction in plain sentences, a line each.
+
+    Args:
+        mm_per_px: side of a pixel on the road in mm, to give length and width in mm too.
+
+    Raises:
+        ValueError: ``mm_per_px`` is not above 0.
+    """
+    share, called = 100 * prediction.mask.mean(), "crack" if prediction.decided else "no crack"
+    chosen = f"from {prediction.decision_threshold:.4g} on it counts as crack"
+    lines = [f"Decided: {called} (probability {prediction.decision_prob:.4g}; {chosen})."]
+    if not prediction.decision_trained:
+        lines.append("The run did not train its decision (decision_loss is off): it is that of random weights.")
+    if math.isinf(prediction.threshold):
+        lines.append("Crack pixels: none, as the run empties the mask of what it decides to be crack-free (blackening).")
+    else:
+        lines.append(f"Crack pixels: {share:.2f} % of the photo (probability above {prediction.threshold:.4g}).")
+    if prediction.mask.any():
+        lines.append(f"{_describe_geometry(prediction.geometry, 'px')}.")
+        if mm_per_px is not None:
+            lines.append(f"{_describe_geometry(to_millimetres(prediction.geometry, mm_per_px), 'mm')} (1 px is {mm_per_px:g} mm).")
+    return "\n".join(lines)
+
+
+def _describe_geometry(geometry: dict[str, float], unit: str) -> str:
+    length, mean, p95 = (geometry[f"{name}_{unit}"] for name in ("length", "width_mean", "width_p95"))
+    if math.isnan(mean):
+        return f"Crack length: {length:.0f} {unit}; no width, as all of the photo is predicted as crack"
+    return f"Crack length: {length:.0f} {unit}; width: {mean:.1f} {unit} on average, at most {p95:.1f} {unit} along 95 % of it"
+
+
+def predict_file(predictor: Predictor, path: Path, folder: Path, mm_per_px: float | None = None) -> str:
+    """Predict a photo from its file; write its overlay (``STEM_cracks.png``) and mask (``STEM_mask.png``, 0 and 255) into ``folder``.
+
+    Returns:
+        The photo's name, the description and where the pictures are.
+
+    Raises:
+        DataError: no such photo, or not an image.
+        UserError: a picture's file is there already: it may be a photo, or the true mask of one.
+    """
+    targets = [folder / f"{path.stem}_{what}.png" for what in ("cracks", "mask")]
+    for target in targets:
+        if target.exists():
+            raise UserError(f"{target} is there already; remove it, or have what is found in {path} written to another folder (--output)")
+    photo = read_photo(path, predictor.params.input_channels)
+    try:
+        prediction = predictor(photo)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    for target, picture in zip(targets, (overlay(prediction), prediction.mask.astype(np.uint8) * 255), strict=True):
+        with written_whole(target) as scratch:
+            Image.fromarray(picture).save(scratch, format="PNG")
+    return f"{path}\n{describe(prediction, mm_per_px)}\nWritten: {targets[0]}, {targets[1]}"

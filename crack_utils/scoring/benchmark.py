@@ -1,0 +1,100 @@
+"""The sweep of 180 thresholds timed beside plain loops."""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from crack_utils.scoring.counts import tolerance_counts
+from crack_utils.scoring.thresholds import SEG_THRESHOLDS
+
+IMAGES, SIZE = 348, (360, 640)  # CRACK500's val
+NESTED_IMAGES = 2  # the nested sums are timed on so few and scaled
+
+
+def make_arrays(images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth random probabilities (N, H, W) float32 and masks of a few percent of the pixels."""
+    rng = np.random.default_rng(seed)
+    fields = np.stack([ndimage.gaussian_filter(rng.standard_normal(SIZE).astype(np.float32), 6) for _ in range(images)])
+    probs = 1 / (1 + np.exp(-60 * fields))
+    masks = fields + 0.01 * rng.standard_normal(fields.shape).astype(np.float32) > 1.6 * fields.std()
+    return probs.astype(np.float32), masks
+
+
+def numpy_loop(probs: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """TP, FP, FN, (3, N, T): a loop over thresholds of whole boolean arrays."""
+    counts = np.zeros((3, len(probs), len(SEG_THRESHOLDS)), np.int64)
+    plus = np.abs(np.arange(-2, 3))[:, None] * np.abs(np.arange(-2, 3)) == 0
+    for i, (prob, mask) in enumerate(zip(probs, masks, strict=True)):
+        near = ndimage.binary_dilation(mask, plus)
+        for t, threshold in enumerate(SEG_THRESHOLDS):
+            predicted = prob > threshold
+            counts[:, i, t] = (
+                np.count_nonzero(near & predicted),
+                np.count_nonzero(predicted & ~near),
+                np.count_nonzero(mask & ~predicted),
+            )
+    return counts
+
+
+def nested_sums(probs: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The same with ``sum(sum(...))``, as research code often has it."""
+    counts = np.zeros((3, len(probs), len(SEG_THRESHOLDS)), np.int64)
+    plus = np.abs(np.arange(-2, 3))[:, None] * np.abs(np.arange(-2, 3)) == 0
+    for i, (prob, mask) in enumerate(zip(probs, masks, strict=True)):
+        near = ndimage.binary_dilation(mask, plus)
+        for t, threshold in enumerate(SEG_THRESHOLDS):
+            predicted = prob > threshold
+            counts[:, i, t] = sum(sum(near & predicted)), sum(sum(predicted & ~near)), sum(sum(mask & ~predicted))
+    return counts
+
+
+def ours(probs: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    return np.stack(tolerance_counts(probs, masks, SEG_THRESHOLDS))
+
+
+def evaluation(images: int = IMAGES) -> pd.DataFrame:
+    """Time the sweep of 180 thresholds, dilation included, by three ways on the same arrays; all must count the same.
+
+    Raises:
+        AssertionError: they do not.
+    """
+    probs, masks = make_arrays(images)
+    ours(probs[:4], masks[:4])  # warm up
+    mine, mine_s = _timed(ours, probs, masks)
+    loop, loop_s = _timed(numpy_loop, probs, masks)
+    few = min(NESTED_IMAGES, images)
+    nested, nested_s = _timed(nested_sums, probs[:few], masks[:few])
+    np.testing.assert_array_equal(mine, loop)
+    np.testing.assert_array_equal(mine[:, :few], nested)
+    nested_s *= images / few
+    rows = [
+        ("crack_utils.metrics.tolerance_counts (on all cores)", mine_s, 1.0),
+        ("NumPy, a loop over thresholds (one core)", loop_s, loop_s / mine_s),
+        (f"nested Python sums (one core; timed on {few} images, scaled)", nested_s, nested_s / mine_s),
+    ]
+    return pd.DataFrame(rows, columns=[f"sweep of 180 thresholds over {images} images of 640 x 360", "seconds", "times ours"])
+
+
+def growth(images: int = IMAGES) -> pd.DataFrame:
+    """Time and memory of the sweep by the number of images: time should grow with it, memory (beside the input) should not."""
+    probs, masks = make_arrays(images)
+    rows = []
+    for count in (images // 4, images // 2, images):
+        _, time_s = _timed(ours, probs[:count], masks[:count])
+        tracemalloc.start()
+        ours(probs[:count], masks[:count])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        rows.append((count, time_s, 1000 * time_s / count, peak / 2**20))
+    return pd.DataFrame(rows, columns=["images", "seconds", "ms an image", "peak memory beside the input (MiB)"])
+
+
+def _timed(run: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    started = time.perf_counter()
+    result = run(*arguments)
+    return result, time.perf_counter() - started

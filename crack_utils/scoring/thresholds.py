@@ -1,0 +1,83 @@
+"""How many thresholds each probability exceeds."""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+
+from crack_utils.scoring.arrays import _array, _ascending, check_probabilities
+
+SEG_THRESHOLDS = np.arange(0.1, 1, 0.005)  # the 180 values of the record
+CHUNK = 2**17  # pixels looked up at a time: what is made on the way stays in the processor's cache
+TABLE_CELLS = (2**12, 2**16)  # equal cells of [0, 1] in which thresholds are looked up: the coarser that tells them apart
+
+
+@lru_cache(maxsize=8)
+def _make_tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    """For each cell of [0, 1] and one above: how many thresholds lie below it, and the one within (else infinity).
+
+    None where two thresholds share a cell of the finest table. Against a threshold of double precision a float32 compares as against
+    the largest float32 not above it.
+    """
+    values = np.array(thresholds)
+    if single:
+        rounded = values.astype(np.float32)
+        values = np.where(rounded.astype(np.float64) > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    inside = np.flatnonzero((values >= 0) & (values < 1))
+    if len(values) >= 2**16:  # more than the table's integers count
+        return None
+    for cells in TABLE_CELLS:
+        cell = (values[inside] * cells).astype(int)
+        if len(set(cell)) == len(cell):
+            below = np.searchsorted(values, np.arange(cells + 1) / cells, side="left")
+            edge = np.full(cells + 1, np.inf, values.dtype)
+            edge[cell] = values[inside]
+            return below.astype(np.uint16), edge
+    return None
+
+
+def exceeded(prob: np.ndarray | torch.Tensor, thresholds: np.ndarray) -> np.ndarray:
+    """How many thresholds each probability is above, exactly: a table tells for each cell of [0, 1].
+
+    Args:
+        prob: in [0, 1], of any shape.
+        thresholds: (T,) ascending, compared in float64.
+
+    Returns:
+        Small integers of the same shape, 0 to T.
+    """
+    prob, thresholds = _array(prob), _ascending(thresholds)
+    prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
+    check_probabilities(prob)
+    return _look_up(prob, thresholds, _tables(thresholds, prob.dtype))
+
+
+def _tables(thresholds: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
+    return _make_tables(tuple(np.asarray(thresholds, np.float64).tolist()), dtype == np.float32)
+
+
+def _look_up(prob: np.ndarray, thresholds: np.ndarray, tables: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+    if tables is None:
+        return np.searchsorted(thresholds, np.asarray(prob, np.float64), side="left")
+    below, edge = tables
+    cell = (prob * prob.dtype.type(len(below) - 1)).astype(np.intp)  # a power of two: exact
+    return below.take(cell, mode="clip") + (prob > edge.take(cell, mode="clip"))
+
+
+def _above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarray) -> np.ndarray:
+    """Pixels of each kind (H, W) that exceed threshold 0, 1, ...: (kinds, T + 1), the first column all of the kind."""
+    check_probabilities(prob)
+    size = len(thresholds) + 1
+    is_small = kinds * size < 2**16
+    histogram = np.zeros(kinds * size, np.int64)
+    prob, kind, tables = prob.ravel(), kind.ravel(), _tables(thresholds, prob.dtype)
+    for start in range(0, prob.size, CHUNK):
+        level = _look_up(prob[start : start + CHUNK], thresholds, tables)
+        if is_small:  # OpenCV counts faster, and lets other threads work meanwhile
+            key = level.astype(np.uint16, copy=False) + np.uint16(size) * kind[start : start + CHUNK]
+            counted = cv2.calcHist([key[None]], [0], None, [kinds * size], [0, kinds * size]).ravel()
+        else:
+            counted = np.bincount(level + np.int64(size) * kind[start : start + CHUNK], minlength=kinds * size)
+        histogram += counted.astype(np.int64)
+    return histogram.reshape(kinds, size)[:, ::-1].cumsum(axis=1)[:, ::-1]

@@ -1,0 +1,51 @@
+"""Test images to look at, from a run's artifacts."""
+
+import dataclasses
+
+import numpy as np
+
+from crack_utils.scoring.counts import tolerance_maps
+from crack_utils.scoring.examples import pick_examples
+from crack_utils.store.predictions import load_predictions
+from crack_utils.store.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One test image to look at, from a run's artifacts: maps are (H, W), the image (H, W) or (H, W, 3) uint8."""
+
+    stem: str
+    image: np.ndarray
+    mask: np.ndarray
+    seg_prob: np.ndarray
+    decision_prob: float
+    f1: float
+    threshold: float  # this image's: infinite where the mask is emptied
+    decided: bool
+
+    @property
+    def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Hits, misses and false alarms at the run's threshold, as the 2-pixel figures count them."""
+        return tolerance_maps(self.seg_prob, self.mask, self.threshold)
+
+
+def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example]:
+    """The examples of one kind (worst, median, best, crack-free), from the run's artifacts alone."""
+    rows = pick_examples(run.load_per_image()).query("kind == @kind")[:limit]
+    stored = load_predictions(run.folder, "test", set(rows.stem))
+    numbers = {stem: i for i, stem in enumerate(stored.stems)}
+    decision_threshold = run.load_metrics()["decision"]["threshold"]
+    return [
+        Example(
+            stem=row.stem,
+            image=run.load_photo(row.stem),
+            mask=stored.masks[i],
+            seg_prob=stored.seg_probs[i],
+            decision_prob=row.decision_prob,
+            f1=row.f1,
+            threshold=row.threshold,
+            decided=float(stored.decision_probs[i]) >= decision_threshold,
+        )
+        for row in rows.itertuples()
+        for i in [numbers[row.stem]]
+    ]
