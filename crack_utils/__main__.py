@@ -8,13 +8,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from crack_utils.config.parameters import RunParameters
-from crack_utils.config.run_names import check_run_name
+from crack_utils.config import RunParameters, check_run_name
 from crack_utils.errors import UserError
 from crack_utils.many.members import member_command, pick_member, read_members
 from crack_utils.many.pool import run_members, slots
 from crack_utils.many.progress import printer, progress_table, state, text_of
-from crack_utils.store.run import Run, find_run
+from crack_utils.store import Run, find_run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,8 +99,8 @@ def _above_0(text: str) -> float:
 
 def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
     """The run a command line names, after checks that cost nothing."""
-    from crack_utils.networks.devices import resolve_device
-    from crack_utils.training.run import claim_run
+    from crack_utils.networks import resolve_device
+    from crack_utils.training import claim_run
 
     member = pick_member(options.configuration, options.overrides, options.member)
     run = claim_run(member.params, member.run.name, options.overwrite)
@@ -111,7 +110,7 @@ def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
 
 
 def train(options: argparse.Namespace) -> Run:
-    from crack_utils.training.run import train_run
+    from crack_utils.training import train_run
 
     run, params = _claimed(options)
     return train_run(params, run.name, options.overwrite)
@@ -193,7 +192,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def _check_page(name: str) -> None:
-    if Run(name).has_params:
+    if Run(name).params.exists:
         raise UserError(
             f"{name} is a run, whose write-up the comparison would replace; "
             "give the comparison another name (compare --name NAME, sweep -p run_name NAME)"
@@ -208,16 +207,16 @@ def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     from crack_utils.reporting.benchmark import report
-    from crack_utils.scoring.benchmark import evaluation, growth
+    from crack_utils.scoring import growth_of_counts, time_counts
 
-    tables = {"evaluation": (evaluation, growth), "report": (report,)}
+    tables = {"evaluation": (time_counts, growth_of_counts), "report": (report,)}
     for measure in tables[options.what]:
         print(measure().to_string(index=False, float_format="{:.2f}".format), end="\n\n", flush=True)
 
 
 def render(options: argparse.Namespace) -> None:
     found = find_run(options.name)
-    _execute_and_render(found.load_params(), found, options, only_missing=True)
+    _execute_and_render(found.params.load(), found, options, only_missing=True)
 
 
 def _execute_and_render(params: RunParameters, run: Run, options: argparse.Namespace, only_missing: bool = False) -> None:
@@ -232,7 +231,7 @@ def _execute_and_render(params: RunParameters, run: Run, options: argparse.Names
 
 
 def _print_headline(run: Run) -> None:
-    metrics = run.load_metrics()
+    metrics = run.metrics.load()
     print("2 pixel distance: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}".format(**metrics["segmentation_2px"]))
     print("Decision: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, accuracy {accuracy:.4f}".format(**metrics["decision"]))
 

@@ -1,20 +1,40 @@
 """Counts, then scores; the choice of thresholds. Arrays or tensors in, plain numbers and small arrays out.
 
-A pixel is predicted as crack where its probability is *above* the segmentation threshold; an image is decided cracked where
-its probability is *at or above* the decision threshold.
+A pixel is predicted as crack where its probability is *above* the segmentation threshold. An image is decided cracked where its
+probability is *at or above* the decision threshold.
 
-The rule for empty masks, everywhere: an image whose truth holds no crack counts in no figure of segmentation, neither in a mean nor
-in a pooled one; it counts in the decision, and its predicted pixels are false alarms, a figure of their own. A cracked image whose
-predicted mask is empty counts with precision, recall, F1, IoU and clDice 0, and with the image's diagonal as HD95.
+One rule for empty masks holds everywhere. An image whose truth has no crack counts in no figure of segmentation, neither in a mean nor
+in a pooled one. It counts in the decision, and its predicted pixels are false alarms, a separate figure. A cracked image with an empty
+predicted mask counts with 0 as precision, recall, F1, IoU and clDice, and with the image's diagonal as HD95.
 """
 
-from crack_utils.scoring.calibration import binned_average_precision, calibration, probability_histogram
-from crack_utils.scoring.counts import dilate, disc_counts, tolerance_counts, tolerance_maps
-from crack_utils.scoring.decision import average_precision, best_decision_threshold, decision_curve, decision_scores, roc_curve
-from crack_utils.scoring.distances import dilate_disc, hd95
-from crack_utils.scoring.geometry import cl_dice, crack_geometry, skeleton, to_millimetres
-from crack_utils.scoring.scores import best_threshold, disc_scores, intersection_over_union, optimal_scores, precision_recall_f1
-from crack_utils.scoring.thresholds import SEG_THRESHOLDS, exceeded
+from crack_utils.scoring import (
+    SEG_THRESHOLDS,
+    average_precision,
+    best_decision_threshold,
+    best_threshold,
+    binned_average_precision,
+    calibration,
+    cl_dice,
+    crack_geometry,
+    decision_curve,
+    decision_scores,
+    dilate,
+    dilate_disc,
+    disc_counts,
+    disc_scores,
+    exceeded,
+    hd95,
+    intersection_over_union,
+    optimal_scores,
+    precision_recall_f1,
+    probability_histogram,
+    roc_curve,
+    skeleton,
+    to_millimetres,
+    tolerance_counts,
+    tolerance_maps,
+)
 
 __all__ = [
     "SEG_THRESHOLDS",

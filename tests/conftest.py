@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.store.run import Run
+from crack_utils.config import parse_parameters
+from crack_utils.store import Run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

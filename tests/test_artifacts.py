@@ -6,11 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from crack_utils.config.parameters import parse_parameters
+from crack_utils.config import parse_parameters
 from crack_utils.errors import MissingRun, ParameterError
-from crack_utils.store.files import written_whole
-from crack_utils.store.predictions import load_predictions, write_predictions
-from crack_utils.store.run import Run, find_run
+from crack_utils.store import Run, find_run, load_predictions, write_predictions, written_whole
 
 
 def test_predictions_come_back_as_they_were_stored(tmp_path):
@@ -53,18 +51,18 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 def test_parameters_come_back_as_given_and_readers_find_them_resolved(home):
     params = parse_parameters({"epochs": 3})
     run = Run("some/name")
-    run.save_params(params, {"device": "cpu"}, {"counts": {}})
-    assert run.load_resolved()["given"]["epochs"] == 3
-    assert run.load_params() == params
-    assert run.load_resolved()["device"] == "cpu"
-    assert run.load_resolved()["run_name"] == "some/name"
-    assert run.load_facts() == {"counts": {}}
+    run.params.save(params, {"device": "cpu"}, {"counts": {}})
+    assert run.params.resolved()["given"]["epochs"] == 3
+    assert run.params.load() == params
+    assert run.params.resolved()["device"] == "cpu"
+    assert run.params.resolved()["run_name"] == "some/name"
+    assert run.params.facts() == {"counts": {}}
 
 
 def test_history_has_its_columns_whether_validated_or_not(home):
     run = Run("a")
-    run.save_history([{"epoch": 1, "loss": 0.5, "val_f1": 0.25}, {"epoch": 2, "loss": 0.25}])
-    history = run.load_history()
+    run.history.save([{"epoch": 1, "loss": 0.5, "val_f1": 0.25}, {"epoch": 2, "loss": 0.25}])
+    history = run.history.load()
     training = ["epoch", "loss", "loss_segmentation", "loss_decision", "learning_rate", "time_s"]
     assert list(history) == [*training, "val_precision", "val_recall", "val_f1", "val_seg_threshold", "val_decision_ap"]
     assert history["val_f1"].tolist()[0] == 0.25
@@ -98,10 +96,10 @@ def test_a_damaged_file_is_named(home):
     run.folder.mkdir(parents=True)
     run.path("metrics.json").write_text('{"decision": ')
     with pytest.raises(MissingRun, match=r"metrics\.json is damaged"):
-        run.load_metrics()
+        run.metrics.load()
     for name, load in (
         ("params.json", run.load_params),
-        ("model.safetensors", lambda: run.load_model(torch.nn.Linear(1, 1))),
+        ("model.safetensors", lambda: run.model.load_into(torch.nn.Linear(1, 1))),
         ("checkpoint.pt", run.load_checkpoint),
         ("predictions/test.npz", lambda: load_predictions(run.folder, "test")),
         ("history.csv", run.load_history),

@@ -6,11 +6,8 @@ from conftest import small_params, write_dataset
 
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.evaluation.run import evaluate_run
-from crack_utils.networks.baselines import Baseline
-from crack_utils.networks.registry import build_model
-from crack_utils.training.loop import Training
-from crack_utils.training.losses import decision_loss
-from crack_utils.training.run import train_run
+from crack_utils.networks import Baseline, build_model
+from crack_utils.training import Training, decision_loss, train_run
 
 pytest.importorskip("segmentation_models_pytorch", reason="the extra 'baselines' is not installed")
 
@@ -96,6 +93,6 @@ def test_a_baseline_trains_and_is_evaluated_like_the_family(home, tmp_path):
         write_dataset(tmp_path / "d"), architecture="segformer", encoder="mit_b0", epochs=1, batch_size=2, optimizer="adamw"
     )
     run = train_run(params, "a")
-    assert "segformer" in run.load_log()
+    assert "segformer" in run.log.load()
     results = evaluate_run(run)
     assert 0 <= results["segmentation_2px"]["f1"] <= 1

@@ -13,9 +13,8 @@ from crack_utils.errors import MissingRun
 from crack_utils.evaluation.run import evaluate_run
 from crack_utils.many.comparison import _described, _group_names, by_group, chance_between_seeds, differing, find_runs, histories, load
 from crack_utils.reporting.comparison import common_table, notices, pair_words, paired_table, runs_table, summary_table, values_table, words
-from crack_utils.store.places import report_dir
-from crack_utils.store.run import Run
-from crack_utils.training.run import train_run
+from crack_utils.store import Run, report_dir
+from crack_utils.training import train_run
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def test_only_what_differs_is_shown_and_seeds_are_summed_up(runs):
     assert table["Runs"].tolist() == [2, 2]
     expected = {}
     for rate in ("0.001", "0.05"):
-        pair = [run.load_metrics() for run in runs if f"rate{rate}_" in run.name]
+        pair = [run.metrics.load() for run in runs if f"rate{rate}_" in run.name]
         expected[rate] = {
             "val F1": [results["val"]["segmentation_2px"]["f1"] for results in pair],
             "test F1": [results["segmentation_2px"]["f1"] for results in pair],
@@ -158,7 +157,7 @@ def test_runs_on_other_images_and_with_warnings_are_announced(runs, tmp_path):
 
 
 def test_a_run_that_chose_on_test_is_never_preferred(runs, tmp_path):
-    root = runs[0].load_resolved()["data_root"]
+    root = runs[0].params.resolved()["data_root"]
     cheat = train_run(small_params(root, validate_on_test=True, hard_negative_mining=0, epochs=3), "cheat")
     evaluate_run(cheat)
     frame = load([*runs, cheat])
@@ -213,7 +212,7 @@ def test_runs_are_compared_image_by_image(runs):
     assert len(table) == 1
     best, other = by_group(frame)
     f1 = {
-        group: sum(run.load_per_image().set_index("stem")["f1"] for run in runs if f"/{group}_" in run.name) / 2 for group in (best, other)
+        group: sum(run.per_image.load().set_index("stem")["f1"] for run in runs if f"/{group}_" in run.name) / 2 for group in (best, other)
     }
     assert table["Difference of F1"][0] == f"{(f1[best] - f1[other]).mean():+.3f}"
     assert (table["Best on val against"][0], table["Images"][0], table["Photos"][0]) == (other, 2, 1)

@@ -1,8 +1,6 @@
 import pytest
 
-from crack_utils.config.files import read_yaml, resolve_folders
-from crack_utils.config.parameters import PARAMETER_DEFAULTS, PARAMETER_HELP, parse_parameters
-from crack_utils.config.run_names import check_run_name
+from crack_utils.config import PARAMETER_DEFAULTS, PARAMETER_HELP, check_run_name, parse_parameters, read_yaml, resolve_folders
 from crack_utils.errors import ParameterError
 
 

@@ -12,15 +12,23 @@ from PIL import Image
 from test_layouts import write_folder
 from torchvision.transforms import v2
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.data.crops import SPLITS, Crop, Pair
-from crack_utils.data.dataset import CropDataset
-from crack_utils.data.decoding import read_crop
-from crack_utils.data.fitting import fit, fit_image, fit_mask, place, unfit
-from crack_utils.data.layouts.folders import find_pairs
-from crack_utils.data.pixel_weights import crack_weights
-from crack_utils.data.run_data import RunData
-from crack_utils.data.splits import limit_by_photo
+from crack_utils.config import parse_parameters
+from crack_utils.data import (
+    SPLITS,
+    Crop,
+    CropDataset,
+    Pair,
+    crack_weights,
+    find_data,
+    find_pairs,
+    fit,
+    fit_image,
+    fit_mask,
+    limit_by_photo,
+    place,
+    read_crop,
+    unfit,
+)
 from crack_utils.errors import DataError, ParameterError
 
 # --- fitting
@@ -75,7 +83,7 @@ def test_padding_is_not_valid_and_holds_no_crack(tmp_path):
 
 
 def test_an_item_is_a_float_image_between_0_and_1(small_data):
-    item = RunData(small_params(small_data), small_data).split("train")[0]
+    item = find_data(small_params(small_data), small_data).split("train")[0]
     assert item["image"].dtype == torch.float32
     assert 0 <= item["image"].min() < item["image"].max() <= 1
     assert set(item["mask"].unique().tolist()) == {0.0, 1.0}
@@ -83,8 +91,8 @@ def test_an_item_is_a_float_image_between_0_and_1(small_data):
 
 
 def test_dilate_widens_the_training_masks_by_a_square(small_data):
-    truth = RunData(small_params(small_data), small_data).split("train")[0]["mask"][0].bool().numpy()
-    wide = RunData(small_params(small_data, dilate=3), small_data)
+    truth = find_data(small_params(small_data), small_data).split("train")[0]["mask"][0].bool().numpy()
+    wide = find_data(small_params(small_data, dilate=3), small_data)
     expected = np.zeros_like(truth)
     for y, x in np.argwhere(truth):
         expected[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = True
@@ -152,21 +160,21 @@ def test_colour_jitter_alone_moves_nothing(tmp_path):
 
 
 def test_weights_follow_the_mask_that_is_trained_on(small_data):
-    plain = RunData(small_params(small_data), small_data).split("train")
+    plain = find_data(small_params(small_data), small_data).split("train")
     assert (plain[0]["weight"] == 1).all()
-    weighted = RunData(small_params(small_data, weighted_segmentation_loss=True, w_max=4, w_power=1), small_data)
+    weighted = find_data(small_params(small_data, weighted_segmentation_loss=True, w_max=4, w_power=1), small_data)
     item = weighted.split("train")[0, 3]
     assert (item["weight"][item["mask"] == 0] == 1).all()
     assert item["weight"].max() == 4
     assert item["weight"][item["mask"] == 1].min() == 2  # a line three pixels wide: 1 of 2 at its edge
     assert (weighted.split("val")[0]["weight"] == 1).all()
-    wide = RunData(small_params(small_data, weighted_segmentation_loss=True, dilate=5), small_data).split("train")[0]
+    wide = find_data(small_params(small_data, weighted_segmentation_loss=True, dilate=5), small_data).split("train")[0]
     np.testing.assert_array_equal(wide["weight"][0], crack_weights(wide["mask"][0].numpy() > 0, 3, 2))
     assert wide["mask"].sum() > item["mask"].sum()
 
 
 def test_augmentation_parts_reach_the_images_of_train(small_data):
-    assert RunData(small_params(small_data, augmentation_parts="rotation"), small_data).split("train").parts == ["rotation"]
+    assert find_data(small_params(small_data, augmentation_parts="rotation"), small_data).split("train").parts == ["rotation"]
 
 
 def test_a_folder_of_crack_free_images_alone_is_trains(tmp_path):
@@ -174,7 +182,7 @@ def test_a_folder_of_crack_free_images_alone_is_trains(tmp_path):
     for i in range(5):
         write_pair(tmp_path / f"flat/2017{i}_1_1.jpg")
     params = small_params(root, negatives_root=str(tmp_path / "flat"), train_negatives=3, evaluate_negatives=True)
-    counts = RunData(params, tmp_path).facts["counts"]
+    counts = find_data(params, tmp_path).facts["counts"]
     assert {split: count["negatives"] for split, count in counts.items()} == {"train": 3, "val": 0, "test": 0}
 
 
@@ -183,7 +191,7 @@ def test_a_folder_of_crack_free_images_alone_is_trains(tmp_path):
 
 def test_counts_are_those_of_the_masks_and_the_negatives_folders(tmp_path):
     root = write_dataset(tmp_path / "d", train=4, val=2, test=3, negatives=2)
-    facts = RunData(small_params(root), tmp_path).facts
+    facts = find_data(small_params(root), tmp_path).facts
     assert facts["counts"] == {
         "train": {"positives": 4, "negatives": 2},
         "val": {"positives": 2, "negatives": 0},
@@ -192,29 +200,29 @@ def test_counts_are_those_of_the_masks_and_the_negatives_folders(tmp_path):
     assert (facts["input_height"], facts["input_width"]) == (64, 128)
     assert facts["test_title"] == "CRACK500 test subset (3 images)"
     assert not facts["drawn"]
-    assert RunData(small_params(root, use_negatives=False), tmp_path).facts["counts"]["train"]["negatives"] == 0
-    evaluated = RunData(small_params(root, evaluate_negatives=True), tmp_path).facts["counts"]
+    assert find_data(small_params(root, use_negatives=False), tmp_path).facts["counts"]["train"]["negatives"] == 0
+    evaluated = find_data(small_params(root, evaluate_negatives=True), tmp_path).facts["counts"]
     assert (evaluated["val"]["negatives"], evaluated["test"]["negatives"]) == (2, 2)
 
 
 def test_drawn_and_real_images_are_not_taken_for_each_other(tmp_path):
     root = write_dataset(tmp_path / "d")
     with pytest.raises(DataError, match="was not drawn by this program"):
-        RunData(parse_parameters({"data_root": str(root)}), tmp_path)
+        find_data(parse_parameters({"data_root": str(root)}), tmp_path)
     with pytest.raises(ParameterError, match="needs data_root"):
         parse_parameters({"dataset": "crack500", "data_root": ""})
 
 
 def test_negatives_may_lie_elsewhere_and_missing_ones_are_noted(tmp_path):
     root = write_dataset(tmp_path / "d", negatives=0)
-    without = RunData(small_params(root), tmp_path)
+    without = find_data(small_params(root), tmp_path)
     assert "without them" in without.facts["notes"][0]
     write_pair(tmp_path / "sound" / "train" / "n.jpg")
-    elsewhere = RunData(small_params(root, negatives_root=str(tmp_path / "sound")), tmp_path)
+    elsewhere = find_data(small_params(root, negatives_root=str(tmp_path / "sound")), tmp_path)
     assert elsewhere.split("train").negatives == 1
     assert elsewhere.notes == []
     with pytest.raises(DataError, match=r"negatives_root .*nowhere is not a folder"):
-        RunData(small_params(root, negatives_root=str(tmp_path / "nowhere")), tmp_path)
+        find_data(small_params(root, negatives_root=str(tmp_path / "nowhere")), tmp_path)
 
 
 def test_crack_free_crops_of_a_photo_do_not_leave_its_split_where_splits_are_drawn(tmp_path):
@@ -222,7 +230,7 @@ def test_crack_free_crops_of_a_photo_do_not_leave_its_split_where_splits_are_dra
         write_pair(tmp_path / f"images/p{i}_1_1.jpg", tmp_path / f"masks/p{i}_1_1.png")
         write_pair(tmp_path / f"negatives/train/p{i}_129_1.jpg")
     write_pair(tmp_path / "negatives/train/elsewhere_1_1.jpg")
-    data = RunData(small_params(tmp_path, dataset="folder"), tmp_path)
+    data = find_data(small_params(tmp_path, dataset="folder"), tmp_path)
     photos = {split: {crop.pair.photo for crop in data.split(split).crops} for split in SPLITS}
     assert not photos["train"] & (photos["val"] | photos["test"])
     assert "elsewhere" in photos["train"]
@@ -235,16 +243,16 @@ def test_a_given_test_split_keeps_its_crack_free_images_whatever_is_drawn(tmp_pa
         write_pair(tmp_path / f"train/images/p{i}_1_1.jpg", tmp_path / f"train/masks/p{i}_1_1.png")
         write_pair(tmp_path / f"negatives/test/p{i}_129_1.jpg")
     write_pair(tmp_path / "test/images/q_1_1.jpg", tmp_path / "test/masks/q_1_1.png")
-    counts = RunData(small_params(tmp_path, dataset="folder", evaluate_negatives=True), tmp_path).facts["counts"]
+    counts = find_data(small_params(tmp_path, dataset="folder", evaluate_negatives=True), tmp_path).facts["counts"]
     assert counts["test"] == {"positives": 1, "negatives": 5}  # but for that of the photo drawn for val
 
 
 def test_the_input_is_the_commonest_size_in_steps_of_8(tmp_path):
     root = write_dataset(tmp_path / "d", size=(70, 130))
-    assert RunData(small_params(root), tmp_path).input_size == (72, 136)
-    assert RunData(small_params(root, input_height=64, input_width=128), tmp_path).input_size == (64, 128)
+    assert find_data(small_params(root), tmp_path).input_size == (72, 136)
+    assert find_data(small_params(root, input_height=64, input_width=128), tmp_path).input_size == (64, 128)
     with pytest.raises(ParameterError, match="too small"):
-        RunData(small_params(write_dataset(tmp_path / "small", size=(48, 80))), tmp_path)
+        find_data(small_params(write_dataset(tmp_path / "small", size=(48, 80))), tmp_path)
 
 
 def test_a_split_without_any_crack_and_names_used_twice_are_refused(tmp_path):
@@ -252,11 +260,11 @@ def test_a_split_without_any_crack_and_names_used_twice_are_refused(tmp_path):
     for mask in (root / "valcrop").glob("*.png"):
         Image.new("L", (128, 64)).save(mask)
     with pytest.raises(DataError, match=r"no image of val .* has a crack"):
-        RunData(small_params(root), tmp_path).split("val")
+        find_data(small_params(root), tmp_path).split("val")
     twin = next((root / "traincrop").glob("*.jpg"))
     write_pair(root / "negatives" / "train" / twin.name)
     with pytest.raises(DataError, match="names must differ"):
-        RunData(small_params(root), tmp_path)
+        find_data(small_params(root), tmp_path)
 
 
 def test_a_limit_takes_whole_photos_and_keeps_the_share_of_negatives(tmp_path):
@@ -274,14 +282,14 @@ def test_a_limit_takes_whole_photos_and_keeps_the_share_of_negatives(tmp_path):
 @pytest.mark.slow
 def test_the_real_crops_are_counted_truly(real_data):
     root = real_data / "CRACK500"
-    counts = RunData(small_params(root, evaluate_negatives=True), root).facts["counts"]
+    counts = find_data(small_params(root, evaluate_negatives=True), root).facts["counts"]
     for split, counted in counts.items():
         assert counted["positives"] == len(list((root / f"{split}crop").glob("*.png")))
         assert counted["negatives"] == len(list((root / "negatives" / split).glob("*.jpg")))
 
 
 def test_real_crackforest_is_split_by_photo(real_data):
-    run_data = RunData(small_params(real_data / "CFD", dataset="crackforest"), real_data)
+    run_data = find_data(small_params(real_data / "CFD", dataset="crackforest"), real_data)
     assert {split: counts["positives"] for split, counts in run_data.facts["counts"].items()} == {"train": 82, "val": 12, "test": 24}
     assert run_data.notes[0].startswith("37 images come without truth")
     shares = [crop.mask.mean() for split in SPLITS for crop in run_data.split(split).crops]
@@ -291,7 +299,7 @@ def test_real_crackforest_is_split_by_photo(real_data):
 
 
 def test_real_deepcrack_has_its_own_test_set(real_data):
-    facts = RunData(small_params(real_data / "DeepCrack", dataset="deepcrack"), real_data).facts
+    facts = find_data(small_params(real_data / "DeepCrack", dataset="deepcrack"), real_data).facts
     assert {split: counts["positives"] for split, counts in facts["counts"].items()} == {"train": 27, "val": 3, "test": 20}
     assert facts["test_title"] == "DeepCrack test subset (20 images)"
 
@@ -303,7 +311,7 @@ def test_real_crops_follow_the_lists_they_are_shipped_with(real_data, tmp_path):
         pairs = find_pairs(tmp_path, split)[:12]
         lines = [f"{split}crop/{pair.image_path.name} {split}crop/{pair.mask_path.name}\n" for pair in pairs]
         (tmp_path / f"{split}.txt").write_text("".join(lines))
-    facts = RunData(small_params(tmp_path), tmp_path).facts
+    facts = find_data(small_params(tmp_path), tmp_path).facts
     assert {split: counts["positives"] for split, counts in facts["counts"].items()} == dict.fromkeys(SPLITS, 12)
     assert facts["test_title"] == "CRACK500 test subset (12 images)"
 

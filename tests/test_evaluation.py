@@ -4,21 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import small_params, write_dataset
-from test_metrics import naive_counts, naive_decision
+from scoring_by_hand import naive_counts, naive_decision
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.data.crops import Crop, Pair
-from crack_utils.data.run_data import RunData
+from crack_utils.config import parse_parameters
+from crack_utils.data import Crop, Pair, find_data
 from crack_utils.evaluation.run import evaluate_run, measure_test
-from crack_utils.networks.devices import resolve_device
-from crack_utils.networks.prediction import predict
-from crack_utils.networks.registry import build_model
-from crack_utils.scoring.examples import pick_examples
-from crack_utils.scoring.thresholds import SEG_THRESHOLDS
-from crack_utils.store.examples import load_examples
-from crack_utils.store.predictions import load_predictions
-from crack_utils.store.run import Run
-from crack_utils.training.run import train_run
+from crack_utils.networks import build_model, predict, resolve_device
+from crack_utils.scoring import SEG_THRESHOLDS, pick_examples
+from crack_utils.store import Run, load_examples, load_predictions
+from crack_utils.training import train_run
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +31,7 @@ def evaluated(tmp_path_factory):
 
 
 def test_figures_are_what_the_definitions_give_on_the_stored_predictions(evaluated):
-    results = evaluated.load_metrics()
+    results = evaluated.metrics.load()
     val, test = load_predictions(evaluated.folder, "val"), load_predictions(evaluated.folder, "test")
 
     def mean_scores(stored, threshold):
@@ -73,7 +67,7 @@ def test_figures_are_what_the_definitions_give_on_the_stored_predictions(evaluat
 
 def test_predictions_are_stored_at_the_crops_own_size(evaluated):
     stored = load_predictions(evaluated.folder, "test")
-    crops = {crop.pair.stem: crop for crop in RunData(evaluated.load_params(), evaluated.folder).split("test").crops}
+    crops = {crop.pair.stem: crop for crop in find_data(evaluated.params.load(), evaluated.folder).split("test").crops}
     assert {prob.shape for prob in stored.seg_probs} == {(64, 128), (128, 64)}
     for stem, prob, mask in zip(stored.stems, stored.seg_probs, stored.masks, strict=True):
         np.testing.assert_array_equal(mask, crops[stem].mask)
@@ -85,20 +79,20 @@ def test_predictions_are_stored_at_the_crops_own_size(evaluated):
 def test_a_finished_evaluation_is_not_repeated(evaluated, monkeypatch):
     monkeypatch.setenv("CRACK_HOME", str(evaluated.folder.parents[1]))
     monkeypatch.setattr(evaluation, "predict", lambda *_: pytest.fail("test was read again"))
-    assert evaluate_run(evaluated) == evaluated.load_metrics()
+    assert evaluate_run(evaluated) == evaluated.metrics.load()
 
 
 def test_per_image_results_come_worst_first_and_agree_with_the_mean(evaluated):
-    frame = evaluated.load_per_image()
+    frame = evaluated.per_image.load()
     f1 = frame["f1"].dropna()
     assert f1.is_monotonic_increasing
     assert len(f1) == frame.has_crack.sum() == 6
-    assert f1.mean() == pytest.approx(evaluated.load_metrics()["segmentation_2px"]["f1"])
+    assert f1.mean() == pytest.approx(evaluated.metrics.load()["segmentation_2px"]["f1"])
 
 
 def test_examples_come_with_photo_truth_and_errors_of_their_own(evaluated):
     (worst, *_) = load_examples(evaluated, "worst")
-    frame = evaluated.load_per_image()
+    frame = evaluated.per_image.load()
     assert worst.stem == frame.stem[0]
     assert worst.image.shape[:2] == worst.mask.shape == worst.seg_prob.shape
     hit, miss, false_alarm = (where.sum() for where in worst.errors)
@@ -107,26 +101,17 @@ def test_examples_come_with_photo_truth_and_errors_of_their_own(evaluated):
     assert set(kinds.kind) == {"worst", "median", "best", "crack-free"}
 
 
-@pytest.mark.parametrize("cracked", [1, 2, 4, 40])
-def test_there_are_examples_of_each_kind_however_few_the_images(cracked):
-    frame = pd.DataFrame({"stem": [f"s{i}" for i in range(cracked)], "has_crack": True, "decision_prob": 0.5, "f1": range(cracked)})
-    kinds = pick_examples(frame)
-    assert set(kinds.kind) == {"worst", "median", "best"}
-    assert kinds[kinds.kind == "worst"].stem.iloc[0] == "s0"
-    assert kinds[kinds.kind == "best"].stem.iloc[0] == f"s{cracked - 1}"
-
-
 def test_the_curves_peak_at_the_chosen_threshold_on_val_and_pass_through_the_test_figures(evaluated):
-    curves, results = evaluated.load_curves(), evaluated.load_metrics()
+    curves, results = evaluated.curves.load(), evaluated.metrics.load()
     chosen = results["segmentation_2px"]["threshold"]
     assert curves["val_f1"].idxmax() == chosen
-    assert curves["val_f1"].max() == pytest.approx(evaluated.load_history()["val_f1"].max())
+    assert curves["val_f1"].max() == pytest.approx(evaluated.history.load()["val_f1"].max())
     for name in ("precision", "recall", "f1"):
         assert curves[f"test_{name}"][chosen] == pytest.approx(results["segmentation_2px"][name])
 
 
 def test_batches_do_not_change_predictions(evaluated):
-    data = RunData(evaluated.load_params(), evaluated.folder)
+    data = find_data(evaluated.params.load(), evaluated.folder)
     model = build_model(data.params)
     evaluated.load_model(model)
     device = resolve_device("cpu")
@@ -138,10 +123,10 @@ def test_batches_do_not_change_predictions(evaluated):
 
 
 def test_the_log_ends_with_the_final_evaluation(evaluated):
-    lines = evaluated.load_log().splitlines()
+    lines = evaluated.log.load().splitlines()
     assert lines[-4].startswith("Final evaluation on 8 test images, thresholds from val")
     assert lines[-2].startswith("2 pixel distance | precision ")
-    assert f"F1 {evaluated.load_metrics()['segmentation_2px']['f1']:.6f}" in lines[-2]
+    assert f"F1 {evaluated.metrics.load()['segmentation_2px']['f1']:.6f}" in lines[-2]
     assert isinstance(evaluated, Run)
 
 
@@ -178,7 +163,7 @@ def test_the_threshold_is_lowered_once_where_decided_cracked_but_empty():
 
 
 def test_a_blackened_image_is_shown_empty(evaluated, monkeypatch):
-    frame = evaluated.load_per_image()
+    frame = evaluated.per_image.load()
     frame.loc[0, "threshold"] = np.inf
     monkeypatch.setattr(Run, "load_per_image", lambda _: frame)
     (worst, *_) = load_examples(evaluated, "worst")

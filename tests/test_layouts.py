@@ -8,15 +8,21 @@ import scipy.io
 from conftest import small_params, write_dataset, write_pair
 from PIL import ExifTags, Image
 
-from crack_utils.data.crops import SPLITS, Pair
-from crack_utils.data.cutting import cut
-from crack_utils.data.decoding import read_crop, read_crops
-from crack_utils.data.layouts.folders import find_negatives, find_pairs
-from crack_utils.data.layouts.splits import find_splits
-from crack_utils.data.run_data import RunData, own_size
-from crack_utils.data.splits import keep_disjoint
+from crack_utils.data import (
+    SPLITS,
+    Pair,
+    cut,
+    find_data,
+    find_negatives,
+    find_pairs,
+    find_splits,
+    keep_disjoint,
+    own_size,
+    read_crop,
+    read_crops,
+)
 from crack_utils.errors import DataError
-from crack_utils.reporting.data import sources_table
+from crack_utils.reporting.exploration import sources_table
 
 
 def stems(pairs):
@@ -97,7 +103,7 @@ def test_crackforest_is_read_as_distributed_without_the_images_that_have_no_trut
     assert found.notes[0].startswith("2 images come without truth and were left out")
     crop = read_crop(Pair(root / "image/008.jpg", root / "groundTruth/008.mat"), 3)
     np.testing.assert_array_equal(crop.mask, (labels == 2) | (labels == 4))  # 3 is sound pavement that cracks enclose
-    facts = RunData(small_params(root, dataset="crackforest"), tmp_path).facts
+    facts = find_data(small_params(root, dataset="crackforest"), tmp_path).facts
     assert (facts["test_title"], facts["test_is_part_of_official"]) == ("CrackForest, split drawn by photo", False)
 
 
@@ -134,7 +140,7 @@ def test_deepcrack_keeps_its_test_set_and_gets_a_val(tmp_path):
     assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 8, "val": 2, "test": 4}
     assert len({pair.photo for pair in found.pairs["val"]}) == 1  # both crops of one photo
     assert found.notes == ["These data fix no val: drawn by photo from the 10 images (split_seed 0)."]
-    facts = RunData(small_params(root, dataset="deepcrack"), tmp_path).facts
+    facts = find_data(small_params(root, dataset="deepcrack"), tmp_path).facts
     assert (facts["test_title"], facts["test_is_part_of_official"]) == ("DeepCrack test subset (4 images)", True)
     write_pair(root / "test_img/1150000-3.jpg")
     with pytest.raises(DataError, match=r"no mask for .*1150000-3\.jpg"):
@@ -169,7 +175,7 @@ def test_a_merged_set_tells_sources_and_keeps_the_crops_of_a_photo_together(tmp_
     root = write_merged(tmp_path / "merged")
     photos = {pair.stem: pair.photo for pairs in find_splits(root, "merged").pairs.values() for pair in pairs}
     assert photos == MERGED | {"noncrack_noncrack_concrete_wall_9_27.jpg": "noncrack_noncrack_concrete_wall_9"}
-    run_data = RunData(small_params(root, dataset="merged"), tmp_path)
+    run_data = find_data(small_params(root, dataset="merged"), tmp_path)
     counts = run_data.facts["counts"]
     assert counts["test"] == {"positives": 8, "negatives": 1}  # an empty mask is a crack-free image, noisy or not
     table = sources_table(run_data).set_index("Source")
@@ -179,9 +185,9 @@ def test_a_merged_set_tells_sources_and_keeps_the_crops_of_a_photo_together(tmp_
 
 def test_an_empty_mask_is_a_negative_for_the_parameters_too(tmp_path):
     root = write_merged(tmp_path / "merged")
-    without = RunData(small_params(root, dataset="merged", use_negatives=False, evaluate_negatives=False), tmp_path).facts
+    without = find_data(small_params(root, dataset="merged", use_negatives=False, evaluate_negatives=False), tmp_path).facts
     assert [without["counts"][split]["negatives"] for split in SPLITS] == [0, 0, 0]
-    fewer = RunData(small_params(root, dataset="merged", train_negatives=3), tmp_path).facts
+    fewer = find_data(small_params(root, dataset="merged", train_negatives=3), tmp_path).facts
     assert "Crack-free images found for train: 1 of the 3 asked for (train_negatives)." in fewer["notes"]
 
 
@@ -189,7 +195,7 @@ def test_train_negatives_are_drawn_by_photo(tmp_path):
     root = write_dataset(tmp_path / "d", negatives=6)
 
     def drawn(**values):
-        train = RunData(small_params(root, train_negatives=2, **values), tmp_path).split("train")
+        train = find_data(small_params(root, train_negatives=2, **values), tmp_path).split("train")
         return [crop.pair.stem for crop in train.crops if not crop.has_crack]
 
     assert len(drawn()) == 2
@@ -218,7 +224,7 @@ def test_no_photo_is_in_two_drawn_splits_and_split_seed_alone_decides(tmp_path):
     root = write_folder(tmp_path / "own", cracked=5)
 
     def photos(**values):
-        run_data = RunData(small_params(root, dataset="folder", **values), tmp_path)
+        run_data = find_data(small_params(root, dataset="folder", **values), tmp_path)
         assert all(run_data.split(split).positives for split in SPLITS)
         return {split: {crop.pair.photo for crop in run_data.split(split).crops} for split in SPLITS}
 
@@ -229,7 +235,7 @@ def test_no_photo_is_in_two_drawn_splits_and_split_seed_alone_decides(tmp_path):
         assert by_split == photos(split_seed=split_seed, seed=7)
     assert len({tuple(sorted(photos(split_seed=seed)["test"])) for seed in range(5)}) > 2
     assert photos(images_per_split=4, seed=1) == photos(images_per_split=4, seed=2)
-    facts = RunData(small_params(root, dataset="folder", split_seed=3), tmp_path).facts
+    facts = find_data(small_params(root, dataset="folder", split_seed=3), tmp_path).facts
     assert facts["notes"] == ["These data fix no val and no test: drawn by photo from the 30 images (split_seed 3)."]
     assert facts["test_title"] == "your own photos, split drawn by photo"
 
@@ -420,7 +426,7 @@ def test_large_photos_are_cut_into_equal_crops_that_cover_them(tmp_path, size, g
 
 def test_crops_of_a_large_photo_are_its_parts(tmp_path):
     root = write_folder(tmp_path / "own", photos=4, crops=1, size=(700, 1200))
-    run_data = RunData(small_params(root, dataset="folder"), tmp_path)
+    run_data = find_data(small_params(root, dataset="folder"), tmp_path)
     assert run_data.input_size == (352, 600)
     assert "Large photos of train, cut into crops of about 640 x 360 pixels: 2." in run_data.notes
     crops = run_data.split("test").crops

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from conftest import small_params, write_dataset, write_pair
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.data.crops import SPLITS, Crop, Pair
-from crack_utils.data.leaks import Leaks, correlation, find_leaks, pictured, thumbnail
-from crack_utils.data.run_data import RunData
-from crack_utils.reporting.data import duplicates_table, photos_table, summary
+from crack_utils.config import parse_parameters
+from crack_utils.data import SPLITS, Crop, Leaks, Pair, correlation, find_data, find_leaks, pictured, thumbnail
+from crack_utils.reporting.exploration import duplicates_table, photos_table, summary
 
 
 def pavement(seed, size=(360, 640)):
@@ -121,7 +119,7 @@ def write_twins(root):
 
 
 def test_facts_tell_the_leaks_once_and_as_json(tmp_path):
-    run_data = RunData(small_params(write_twins(tmp_path / "d"), use_negatives=False), tmp_path)
+    run_data = find_data(small_params(write_twins(tmp_path / "d"), use_negatives=False), tmp_path)
     facts = run_data.facts
     assert facts["leaks"] == {"photos": {"a": ["train", "val", "test"], "b": ["train", "val"]}, "duplicates": [], "test_stems": ["a_385_1"]}
     assert json.loads(json.dumps(facts)) == facts
@@ -134,8 +132,8 @@ def test_facts_tell_the_leaks_once_and_as_json(tmp_path):
 
 def test_photo_disjoint_leaves_no_photo_in_two_splits_and_test_as_it_was(tmp_path):
     root = write_twins(tmp_path / "d")
-    before = RunData(small_params(root, use_negatives=False), tmp_path)
-    after = RunData(small_params(root, use_negatives=False, photo_disjoint=True), tmp_path)
+    before = find_data(small_params(root, use_negatives=False), tmp_path)
+    after = find_data(small_params(root, use_negatives=False, photo_disjoint=True), tmp_path)
     stems = {split: [each.pair.stem for each in after.split(split).crops] for split in SPLITS}
     assert stems["test"] == [each.pair.stem for each in before.split("test").crops]
     assert "b_129_1" in stems["val"] and "a_257_1" not in stems["val"]
@@ -148,13 +146,13 @@ def test_photo_disjoint_leaves_no_photo_in_two_splits_and_test_as_it_was(tmp_pat
 
 
 def test_the_drawn_sample_leaks_nothing(tmp_path):
-    assert RunData(parse_parameters({}), tmp_path / "sample").leaks == Leaks({}, [], {})
+    assert find_data(parse_parameters({}), tmp_path / "sample").leaks == Leaks({}, [], {})
 
 
 def test_real_photos_of_asphalt_are_told_apart(real_data):
-    crackforest = RunData(small_params(real_data / "CFD", dataset="crackforest"), real_data)
+    crackforest = find_data(small_params(real_data / "CFD", dataset="crackforest"), real_data)
     assert crackforest.leaks == Leaks({}, [], {})
-    deepcrack = RunData(small_params(real_data / "DeepCrack", dataset="deepcrack"), real_data)
+    deepcrack = find_data(small_params(real_data / "DeepCrack", dataset="deepcrack"), real_data)
     assert deepcrack.leaks.photos == {"11289": ["train", "test"]}
     assert deepcrack.leaks.duplicates == []
     thumbnails = np.stack([thumbnail(each.image, 32) for split in SPLITS for each in crackforest.split(split).crops])
@@ -165,7 +163,7 @@ def test_real_photos_of_asphalt_are_told_apart(real_data):
 def test_real_crops_hold_two_photos_of_train_under_another_name_in_val(real_data):
     """Found in CRACK500 itself: two photos of train are in val again, turned by 180 degrees and named a second later."""
     root = real_data / "CRACK500"
-    run_data = RunData(small_params(root, evaluate_negatives=True), root)
+    run_data = find_data(small_params(root, evaluate_negatives=True), root)
     leaks = run_data.leaks
     photos = {(split, stem.rsplit("_", 2)[0]) for *pair, _ in leaks.duplicates for split, stem in (pair[:2], pair[2:])}
     assert photos == {("train", "20160328_151056"), ("val", "20160328_151057"), ("train", "20160328_151243"), ("val", "20160328_151244")}

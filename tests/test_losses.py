@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from crack_utils.data.pixel_weights import crack_weights
-from crack_utils.training.losses import decision_loss, loss_weights, segmentation_loss
+from crack_utils.data import crack_weights
+from crack_utils.training import decision_loss, loss_weights, segmentation_loss
 
 
 def test_segmentation_loss_is_the_mean_over_valid_pixels():

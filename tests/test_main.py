@@ -13,8 +13,8 @@ from PIL import Image
 from crack_utils.__main__ import main
 from crack_utils.evaluation.run import evaluate_run
 from crack_utils.many.members import pick_member, read_members
-from crack_utils.store.run import Run
-from crack_utils.training.run import train_run
+from crack_utils.store import Run
+from crack_utils.training import train_run
 
 
 def command(home, *words):
@@ -144,7 +144,7 @@ def test_train_and_evaluate_without_jupyter(home, tmp_path):
         assert done.returncode == 0, done.stderr
     assert "2 pixel distance: precision" in done.stdout
     run = Run("trials/first")
-    assert run.load_params() == small_params(root, epochs=1)
+    assert run.params.load() == small_params(root, epochs=1)
     assert run.is_evaluated
 
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from crack_utils.networks.segdecnet import FAMILY, FeatureNorm, SegDecNet, SegDecNetJim, SegDecNetPlusPlus, SkipGate, count_parameters
-from crack_utils.training.losses import decision_loss
+from crack_utils.networks import FAMILY, FeatureNorm, SegDecNet, SegDecNetJim, SegDecNetPlusPlus, SkipGate, count_parameters
+from crack_utils.training import decision_loss
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ import papermill
 import pytest
 from conftest import REPOSITORY, write_dataset
 
-from crack_utils.config.parameters import PARAMETER_DEFAULTS, PARAMETER_HELP
-from crack_utils.store.predictions import load_predictions
-from crack_utils.store.run import Run
+from crack_utils.config import PARAMETER_DEFAULTS, PARAMETER_HELP
+from crack_utils.store import Run, load_predictions
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[!.]*.ipynb"))
 NAMES = ("explore", "train", "evaluate", "visualize", "report", "compare")
@@ -103,7 +102,7 @@ def test_train_then_evaluate_then_visualize_each_alone(home, tmp_path):
         assert "drawn by a program" in shown
         assert folder.name in shown
     run = Run(folder.name)
-    assert set(run.load_metrics()) >= {"decision", "segmentation_2px"}
+    assert set(run.metrics.load()) >= {"decision", "segmentation_2px"}
     assert len(load_predictions(run.folder, "test").stems) == 6
 
 

@@ -18,18 +18,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from crack_utils.config.parameters import parse_parameters
+from crack_utils.config import parse_parameters
 from crack_utils.errors import UserError
 from crack_utils.reporting.html import plain
 from crack_utils.reporting.index import ROW_TITLES, write_index
 from crack_utils.reporting.pages import render, to_html, unfinished
 from crack_utils.reporting.pdf import print_pdf
-from crack_utils.scoring.counts import tolerance_counts, tolerance_maps
-from crack_utils.scoring.scores import precision_recall_f1
-from crack_utils.scoring.thresholds import SEG_THRESHOLDS, exceeded
-from crack_utils.store.files import write_bytes
-from crack_utils.store.predictions import load_predictions
-from crack_utils.store.run import Run
+from crack_utils.scoring import SEG_THRESHOLDS, exceeded, precision_recall_f1, tolerance_counts, tolerance_maps
+from crack_utils.store import Run, load_predictions, write_bytes
 
 NAMES = ("index", "explore", "train", "evaluate", "visualize")
 EVERY_PAGE = [f"sample/{name}" for name in NAMES] + ["index", "compare/index"]
@@ -158,8 +154,8 @@ def test_every_page_says_where_it_comes_from_and_how_to_repeat_it(sample_run, re
     browser = reader(page)
     rows = dict(zip(texts(browser, ".provenance dt"), texts(browser, ".provenance dd"), strict=True))
     assert rows["Run"] == "sample"
-    assert rows["Parameters hash"] == run.load_params().fingerprint()
-    assert run.load_facts()["fingerprint"]["sha256"][:12] in rows["Data"]
+    assert rows["Parameters hash"] == run.params.load().fingerprint()
+    assert run.params.facts()["fingerprint"]["sha256"][:12] in rows["Data"]
     assert rows["To reproduce"] == "python -m crack_utils run runs/sample.yaml"
     assert {"Code", "Packages", "Machine", "Device", "Precision", "Seed", "Started", "Duration", "Evaluated"} <= set(rows)
     assert "not recorded" not in rows.values()
@@ -184,7 +180,7 @@ def test_the_summary_says_what_was_trained_how_good_it_is_and_how_it_lies_to_the
     run, _, _ = sample_run
     summary = next(text for text in texts(reader("sample/index"), ".said p") if text.startswith("Run sample"))
     assert "SegDecNet was trained for 12 epochs" in summary
-    assert f"mean F1 of {run.load_metrics()['segmentation_2px']['f1']:.3f}" in summary
+    assert f"mean F1 of {run.metrics.load()['segmentation_2px']['f1']:.3f}" in summary
     assert "The published runs, on CRACK500 photos, reach" in summary
     assert "cannot be set against these" in summary
 
@@ -197,7 +193,7 @@ def test_the_pages_show_the_runs_own_figures(sample_run, reader):
         ".map(r => [...r.children].map(c => c.textContent))])"
     )
     shown = dict(shown)
-    decision, segmentation = run.load_metrics()["decision"], run.load_metrics()["segmentation_2px"]
+    decision, segmentation = run.metrics.load()["decision"], run.metrics.load()["segmentation_2px"]
     assert shown["tbl-decision"] == [
         ["Precision", "Recall", "F1", "Accuracy", "Threshold", "TP", "FP", "FN", "TN"],
         [plain(decision[name]) for name in ("precision", "recall", "f1", "accuracy", "threshold", "tp", "fp", "fn", "tn")],
@@ -295,7 +291,7 @@ def test_tables_are_copied_as_csv_and_latex(sample_run, reader):
         return wait(browser, lambda: browser.execute_script("const text = window.copied; delete window.copied; return text"))
 
     frame = pd.read_csv(io.StringIO(copied("tbl-segmentation", "CSV")))
-    assert frame["F1"][0] == pytest.approx(run.load_metrics()["segmentation_2px"]["f1"], abs=1e-6)
+    assert frame["F1"][0] == pytest.approx(run.metrics.load()["segmentation_2px"]["f1"], abs=1e-6)
     parameters = pd.read_csv(io.StringIO(copied("tbl-parameters", "CSV")))
     assert parameters.set_index("Parameter").loc["Learning rate", "Value"] == "0.001"
     latex = copied("tbl-counts", "LaTeX").splitlines()
@@ -325,7 +321,7 @@ def test_copying_works_where_the_clipboard_needs_the_old_way(reader):
 @pytest.mark.slow
 def test_the_table_of_images_sorts_by_any_column_with_what_has_no_value_last(sample_run, reader):
     run, _, _ = sample_run
-    frame = run.load_per_image()
+    frame = run.per_image.load()
     browser = reader("sample/visualize")
     heads = texts(browser, "#tbl-images th")
     column = heads.index(next(head for head in heads if head.startswith("F1")))
@@ -349,7 +345,7 @@ def test_the_table_of_images_sorts_by_any_column_with_what_has_no_value_last(sam
 @pytest.mark.slow
 def test_curves_are_read_off_with_the_pointer_and_with_keys(sample_run, reader):
     run, _, _ = sample_run
-    history = run.load_history()
+    history = run.history.load()
     browser = reader("sample/train")
     frame = browser.find_element(By.CSS_SELECTOR, "#fig-loss_segmentation .plot[tabindex]")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", frame)
@@ -443,7 +439,7 @@ def test_figures_lie_in_a_folder_as_svg_and_png(sample_run):
 def test_a_saved_row_of_pictures_shows_photo_truth_probability_and_errors(sample_run):
     run, folder, _ = sample_run
     picture = np.asarray(Image.open(folder / "figures" / "report-worst.png"))
-    stem = run.load_per_image()["stem"][0]
+    stem = run.per_image.load()["stem"][0]
     stored = load_predictions(run.folder, "test", {stem})
     height, width = stored.masks[0].shape
     assert picture.shape[1] == 4 * width + 3 * pages.pictures.GAP
@@ -491,7 +487,7 @@ def set_threshold(browser, number):
 def test_the_explorer_holds_the_worst_the_middle_and_the_best(sample_run, reader):
     run, _, _ = sample_run
     browser = reader("sample/visualize")
-    cracked = run.load_per_image().query("has_crack")["stem"].tolist()
+    cracked = run.per_image.load().query("has_crack")["stem"].tolist()
     groups = browser.execute_script(
         "return [...document.querySelectorAll('#explorer-image optgroup')]"
         ".map(g => [g.label, [...g.children].map(o => o.text.split(' ')[0])])"
@@ -505,7 +501,7 @@ def test_the_explorer_holds_the_worst_the_middle_and_the_best(sample_run, reader
 @pytest.mark.slow
 def test_the_explorers_figures_are_those_of_per_image_csv_at_the_chosen_threshold(sample_run, reader):
     run, _, _ = sample_run
-    frame = run.load_per_image().set_index("stem")
+    frame = run.per_image.load().set_index("stem")
     browser = reader("sample/visualize")
     for kind, rows in {"worst": frame[:3], "best": frame[frame["has_crack"]][::-1][:2]}.items():
         for stem, row in rows.iterrows():
@@ -521,7 +517,7 @@ def test_the_explorers_figures_are_those_of_per_image_csv_at_the_chosen_threshol
 def test_at_any_threshold_the_explorer_counts_as_the_package_does(sample_run, reader, number):
     run, _, _ = sample_run
     browser = reader("sample/visualize")
-    for stem, kind in ((run.load_per_image()["stem"][1], "worst"), (run.load_per_image().query("has_crack")["stem"].iloc[-1], "best")):
+    for stem, kind in ((run.per_image.load()["stem"][1], "worst"), (run.per_image.load().query("has_crack")["stem"].iloc[-1], "best")):
         stored = load_predictions(run.folder, "test", {stem})
         tp, fp, fn = (count[0] for count in tolerance_counts(stored.seg_probs, stored.masks, SEG_THRESHOLDS))
         precision, recall, f1 = precision_recall_f1(tp, fp, fn)
@@ -539,9 +535,9 @@ def test_at_any_threshold_the_explorer_counts_as_the_package_does(sample_run, re
 @pytest.mark.slow
 def test_the_threshold_moves_with_the_keyboard_and_goes_back_to_the_chosen_one(sample_run, reader):
     run, _, _ = sample_run
-    chosen = run.load_metrics()["segmentation_2px"]["threshold"]
+    chosen = run.metrics.load()["segmentation_2px"]["threshold"]
     browser = reader("sample/visualize")
-    pick(browser, run.load_per_image()["stem"][0], "worst")
+    pick(browser, run.per_image.load()["stem"][0], "worst")
     slider = browser.find_element(By.ID, "explorer-threshold")
     before = scores(browser)
     slider.send_keys(Keys.ARROW_LEFT * 20)
@@ -555,7 +551,7 @@ def test_the_threshold_moves_with_the_keyboard_and_goes_back_to_the_chosen_one(s
 @pytest.mark.slow
 def test_images_without_a_crack_show_false_alarms_alone(sample_run, reader):
     run, _, _ = sample_run
-    row = run.load_per_image().query("~has_crack").sort_values("decision_prob", ascending=False, kind="stable").iloc[0]
+    row = run.per_image.load().query("~has_crack").sort_values("decision_prob", ascending=False, kind="stable").iloc[0]
     browser = reader("sample/visualize")
     pick(browser, row["stem"], "crack-free")
     assert set(scores(browser)) == {"False alarms", "Share of pixels"}
@@ -581,12 +577,12 @@ def test_swiping_uncovers_the_photo(reader):
 @pytest.mark.slow
 def test_other_views_show_masks_and_probability(sample_run, reader):
     run, _, _ = sample_run
-    stem = run.load_per_image()["stem"][0]
+    stem = run.per_image.load()["stem"][0]
     stored = load_predictions(run.folder, "test", {stem})
     browser = reader("sample/visualize")
     pick(browser, stem, "worst")
     white = {
-        "predicted mask": int((stored.seg_probs[0].astype(float) > run.load_metrics()["segmentation_2px"]["threshold"]).sum()),
+        "predicted mask": int((stored.seg_probs[0].astype(float) > run.metrics.load()["segmentation_2px"]["threshold"]).sum()),
         "true mask": int(stored.masks[0].sum()),
         "probability": int((exceeded(stored.seg_probs[0], SEG_THRESHOLDS) == 180).sum()),
     }
@@ -598,7 +594,7 @@ def test_other_views_show_masks_and_probability(sample_run, reader):
 @pytest.mark.slow
 def test_a_name_in_the_table_and_a_button_beside_a_picture_open_it_in_the_explorer(sample_run, reader):
     run, _, _ = sample_run
-    stem = run.load_per_image()["stem"][3]
+    stem = run.per_image.load()["stem"][3]
     browser = reader("sample/visualize")
     link = browser.find_element(By.CSS_SELECTOR, "#tbl-images a[href='#case-worst-3']")
     assert link.text == stem
@@ -607,7 +603,7 @@ def test_a_name_in_the_table_and_a_button_beside_a_picture_open_it_in_the_explor
     wait(browser, lambda: stem in canvas.get_attribute("aria-label"))
     button = browser.find_element(By.CSS_SELECTOR, "#case-best-0 button")
     browser.execute_script("arguments[0].click()", button)
-    other = run.load_per_image().query("has_crack")["stem"].iloc[-1]
+    other = run.per_image.load().query("has_crack")["stem"].iloc[-1]
     wait(browser, lambda: other in canvas.get_attribute("aria-label"))
 
 
@@ -636,13 +632,13 @@ def test_without_scripts_all_is_there_and_the_explorer_is_a_still_picture(reader
 def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sample_run, reader):
     run, _, _ = sample_run
     other = Run("trial/second")
-    other.save_params(run.load_params(), {"device": "cpu"}, run.load_facts())
+    other.params.save(run.params.load(), {"device": "cpu"}, run.params.facts())
     render(other, shown=[], failure="train.ipynb stopped. DataError: no mask.")
     browser = reader("index")
     rows = browser.execute_script("return [...document.querySelectorAll('#tbl-runs tbody tr')].map(r => r.innerText)")
     assert len(rows) == 2
     assert [head.split()[0] for head in texts(browser, "#tbl-runs th")] == [title.split()[0] for title in ROW_TITLES]
-    assert f"{run.load_metrics()['segmentation_2px']['f1']:.3f}" in next(row for row in rows if "finished" in row)
+    assert f"{run.metrics.load()['segmentation_2px']['f1']:.3f}" in next(row for row in rows if "finished" in row)
     assert any("trial/second" in row and "stopped" in row for row in rows)
     assert browser.find_elements(By.CSS_SELECTOR, "td svg polyline")
     assert browser.find_elements(By.CSS_SELECTOR, "td img[alt*='sample']")
@@ -711,12 +707,12 @@ def test_one_damaged_or_foreign_folder_keeps_no_run_from_the_list(home):
 
 def test_an_unfinished_run_says_how_far_it_came_or_nothing(home):
     run = Run("early")
-    run.save_params(parse_parameters({"epochs": 3}), {}, {})
-    run.save_history([])
+    run.params.save(parse_parameters({"epochs": 3}), {}, {})
+    run.history.save([])
     assert [cell.source for cell in unfinished(run, "why").cells] == ["# Run early did not finish"]
-    run.save_params(parse_parameters({"epochs": 3}), {}, {"drawn": True})
+    run.params.save(parse_parameters({"epochs": 3}), {}, {"drawn": True})
     assert "drawn by a program" in unfinished(run, "why").cells[1].outputs[0].data["text/html"]
-    run.save_history([{"epoch": 1, "loss": 0.5, "time_s": 60.0}])
+    run.history.save([{"epoch": 1, "loss": 0.5, "time_s": 60.0}])
     assert "1 of 3 epochs are done, 1.0 minutes of training." in unfinished(run, "why").cells[2].source
 
 

@@ -7,14 +7,13 @@ import torch
 from conftest import small_params, write_dataset, write_pair
 from PIL import Image
 
-from crack_utils.data.run_data import RunData
+from crack_utils.data import data_facts, find_data
 from crack_utils.errors import DataError, MissingRun
 from crack_utils.evaluation.photo import PhotoPrediction, Predictor, predict_photo, read_photo
 from crack_utils.evaluation.tiles import blend
-from crack_utils.networks.prediction import predict
-from crack_utils.networks.registry import build_model
+from crack_utils.networks import build_model, predict
 from crack_utils.reporting.photo import describe, overlay, predict_file
-from crack_utils.store.run import Run
+from crack_utils.store import Run
 
 METRICS = {"segmentation_2px": {"threshold": 0.5}, "decision": {"threshold": 0.5}}
 SIZES = [(500, 700), (700, 500), (40, 1500), (1500, 40), (65, 129), (30, 50), (2, 3)]
@@ -53,9 +52,9 @@ def make_run(home, monkeypatch):
     def make(network, scale=1.0, **values):
         monkeypatch.setattr(evaluation, "build_model", lambda params, fresh=True: network)
         run = Run("run")
-        run.save_params(small_params(home, **values), {}, {"input_height": 64, "input_width": 128, "scale": scale})
-        run.save_model(network)
-        run.save_metrics(METRICS)
+        run.params.save(small_params(home, **values), {}, {"input_height": 64, "input_width": 128, "scale": scale})
+        run.model.save(network)
+        run.metrics.save(METRICS)
         return run
 
     return make
@@ -75,11 +74,11 @@ def draw_photo(size, crack=np.s_[:0], channels=3):
 @pytest.mark.parametrize("channels", [3, 1])
 def test_a_photo_of_a_crops_size_is_predicted_as_evaluation_predicts_the_crop(home, tmp_path, tiny_network, size, channels):
     params = small_params(write_dataset(tmp_path / "d", size=size), input_height=64, input_width=128, input_channels=channels)
-    data, run = RunData(params, tmp_path), Run("run")
+    data, run = find_data(params, tmp_path), Run("run")
     network = build_model(params)
-    run.save_params(params, {}, data.facts)
-    run.save_model(network)
-    run.save_metrics(METRICS)
+    run.params.save(params, {}, data_facts(data))
+    run.model.save(network)
+    run.metrics.save(METRICS)
     predictor = Predictor(run)
     for crop, seg_prob, decision_prob in predict(network, data.split("test"), torch.device("cpu")):
         prediction = predictor(read_photo(crop.pair.image_path, channels))
@@ -195,9 +194,9 @@ def test_tiles_lie_as_the_input_lies_whatever_the_photo_does(make_run):
 
 def test_the_scale_is_kept_with_the_run_and_runs_without_it_count_as_1(make_run, tmp_path):
     params = small_params(write_dataset(tmp_path / "d", size=(128, 256)), input_height=64, input_width=128)
-    assert RunData(params, tmp_path).facts["scale"] == 0.5
+    assert find_data(params, tmp_path).facts["scale"] == 0.5
     run = make_run(Darkness())
-    run.save_params(params, {}, {"input_height": 64, "input_width": 128})
+    run.params.save(params, {}, {"input_height": 64, "input_width": 128})
     assert Predictor(run).scale == 1
 
 

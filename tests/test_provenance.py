@@ -15,17 +15,14 @@ import yaml
 from conftest import REPOSITORY, small_params, write_dataset, write_pair
 from papermill.cli import _resolve_type
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.data.run_data import RunData
+from crack_utils.config import parse_parameters
+from crack_utils.data import find_data
 from crack_utils.evaluation.run import evaluate_run
 from crack_utils.many.members import pick_member
 from crack_utils.reporting.provenance import _code, command, comparison_rows, rows
-from crack_utils.store.places import home
-from crack_utils.store.provenance import _commit, record
-from crack_utils.store.run import Run
-from crack_utils.training.loop import Training
-from crack_utils.training.run import train_run
-from crack_utils.training.watcher import Watcher
+from crack_utils.store import Run, forget_results, home, record
+from crack_utils.store.provenance import _commit
+from crack_utils.training import Training, Watcher, train_run
 
 CPU = torch.device("cpu")
 TITLES = [
@@ -43,7 +40,7 @@ def tiny(tiny_network, monkeypatch):
 
 
 def fingerprint(root, **values):
-    return RunData(small_params(root, **values), root).facts["fingerprint"]
+    return find_data(small_params(root, **values), root).facts["fingerprint"]
 
 
 def test_the_fingerprint_goes_with_the_data_wherever_they_lie(small_data, tmp_path):
@@ -75,7 +72,7 @@ def test_an_image_in_another_split_changes_the_fingerprint(small_data):
 def test_a_photo_that_is_cut_into_crops_is_one_file(tmp_path):
     for i in range(6):
         write_pair(tmp_path / "images" / f"{i}.jpg", tmp_path / "masks" / f"{i}.png", size=(720, 1280), seed=i)
-    data = RunData(small_params(tmp_path, dataset="folder"), tmp_path)
+    data = find_data(small_params(tmp_path, dataset="folder"), tmp_path)
     assert len(data.split("train")) > 4
     assert data.fingerprint["files"] == 12
 
@@ -86,7 +83,7 @@ def test_a_photo_that_is_cut_into_crops_is_one_file(tmp_path):
 def test_a_run_records_what_trained_and_what_evaluated_it(home, small_data, tiny):
     run = train_run(small_params(small_data, seed=7), "a")
     evaluate_run(run)
-    kept = run.load_provenance()
+    kept = run.provenance.load()
     assert set(kept) == {"training", "evaluation"}
     about = kept["training"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", about["started"])
@@ -99,8 +96,8 @@ def test_a_run_records_what_trained_and_what_evaluated_it(home, small_data, tiny
     assert "not recorded" not in str(rows)
     assert (rows["Run"], rows["Seed"], rows["Device"]) == ("a", "7", "cpu")
     assert re.fullmatch(r"17 files, 0\.\d MB, sha256 [0-9a-f]{12}", rows["Data"])
-    run.forget_results()
-    assert run.load_provenance() == {}
+    forget_results(run)
+    assert run.provenance.load() == {}
 
 
 def test_nothing_names_the_user_the_host_or_a_folder(home, small_data, tiny):
@@ -119,12 +116,12 @@ class Stop(Watcher):
 def test_a_training_that_goes_on_adds_its_time_and_says_what_changed(home, small_data, tiny, monkeypatch):
     params = small_params(small_data, validate=False)
     run = train_run(params, "a", watcher=Stop())
-    first = run.load_provenance()["training"]
+    first = run.provenance.load()["training"]
     assert rows(run)["Duration"].endswith("(h:mm:ss), not finished")
-    run.save_provenance({"training": first | {"duration_s": 3600.0, "started": "2024-02-29T23:59:58Z"}})
+    run.provenance.save({"training": first | {"duration_s": 3600.0, "started": "2024-02-29T23:59:58Z"}})
     monkeypatch.setattr(provenance, "_commit", lambda: {"commit": "1234567890abcdef", "dirty": True})
     train_run(params, "a")
-    about = run.load_provenance()["training"]
+    about = run.provenance.load()["training"]
     assert (about["sessions"], about["changed"]) == (2, ["code"])
     assert 3600 < about["duration_s"] < 3700
     rows = rows(run)
@@ -138,7 +135,7 @@ def test_a_training_that_fails_leaves_its_record(home, small_data, tiny, monkeyp
     monkeypatch.setattr(Training, "_train_epoch", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train_run(small_params(small_data), "a")
-    assert Run("a").load_provenance()["training"]["duration_s"] > 0
+    assert Run("a").provenance.load()["training"]["duration_s"] > 0
     assert list(rows(Run("a"))) == TITLES
 
 
@@ -148,7 +145,7 @@ def test_a_damaged_record_costs_no_more_than_itself(home, small_data, tiny, text
     run.path("provenance.json").write_text(text)
     assert rows(run)["Started"] == "not recorded"
     evaluate_run(run)
-    assert set(run.load_provenance()) == {"evaluation"}
+    assert set(run.provenance.load()) == {"evaluation"}
 
 
 def test_an_evaluation_elsewhere_says_so(home, small_data, tiny, monkeypatch):
@@ -161,13 +158,13 @@ def test_an_evaluation_elsewhere_says_so(home, small_data, tiny, monkeypatch):
 def test_a_run_of_an_earlier_version_says_what_it_did_not_record(home):
     run = Run("trial/old")
     assert rows(run) == {"Run": "trial/old"}
-    run.save_params(parse_parameters({"epochs": 3}), {"device": "cuda"}, {"counts": {}})
+    run.params.save(parse_parameters({"epochs": 3}), {"device": "cuda"}, {"counts": {}})
     rows = rows(run)
     assert list(rows) == TITLES
     missing = ["Data", "Code", "Packages", "Machine", "Precision", "Started", "Duration"]
     assert [title for title, text in rows.items() if text == "not recorded"] == missing
     assert (rows["Device"], rows["Evaluated"]) == ("cuda", "not yet")
-    run.save_metrics({})
+    run.metrics.save({})
     assert rows(run)["Evaluated"] == "not recorded"
 
 
@@ -183,7 +180,7 @@ def test_a_comparison_says_once_what_its_runs_have_in_common(home, small_data, t
     train_run(small_params(small_data, seed=2), "b")
     train_run(small_params(write_dataset(small_data.parent / "more", train=5), seed=1), "c")
     rows = comparison_rows(["a", "b", "c"])
-    hashes = [Run(name).load_params().fingerprint() for name in "abc"]
+    hashes = [Run(name).params.load().fingerprint() for name in "abc"]
     assert rows["Parameters hash"] == "\n".join(f"{text}: {name}" for text, name in zip(hashes, "abc", strict=True))
     first, second = rows["Data"].split("\n")
     assert first.endswith(": a, b") and second.endswith(": c")
@@ -231,7 +228,7 @@ def test_showing_a_run_waits_for_no_torchvision():
 
 def run_of(params, name):
     run = Run(name)
-    run.save_params(params, {}, {})
+    run.params.save(params, {}, {})
     return run
 
 
@@ -283,7 +280,7 @@ def test_papermill_gets_back_the_parameters_and_the_name(home, name):
     run = run_of(parse_parameters(values), name)
     assert repeated(run) == (name, parse_parameters(values))
     plain = run_of(parse_parameters({"hard_negative_mining": 0, "epochs": 2}), name)
-    assert repeated(plain)[1] == plain.load_params()
+    assert repeated(plain)[1] == plain.params.load()
 
 
 def test_the_command_names_no_folder_of_this_machine(home, small_data):

@@ -4,11 +4,10 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from crack_utils.config.files import read_yaml
-from crack_utils.config.parameters import PARAMETER_DEFAULTS, parse_parameters
+from crack_utils.config import PARAMETER_DEFAULTS, parse_parameters, read_yaml
 from crack_utils.errors import DataError, ParameterError
 from crack_utils.reporting.record import comparison_table, comparison_words
-from crack_utils.store.record import check_record_run, differences, is_comparable, load_record, published
+from crack_utils.store import check_record_run, differences, is_comparable, load_record, published
 
 FILES = sorted((REPOSITORY / "runs" / "record").glob("*.yaml"))
 ALWAYS = {"dataset", "data_root", "record_run"}

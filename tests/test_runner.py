@@ -9,21 +9,18 @@ import pytest
 from conftest import run_command, small_params
 from PIL import Image
 from scipy import ndimage
-from test_metrics import naive_counts
+from scoring_by_hand import naive_counts
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.data.layouts.folders import find_pairs
-from crack_utils.data.sample import ensure_sample
+from crack_utils.config import parse_parameters
+from crack_utils.data import ensure_sample, find_pairs
 from crack_utils.errors import NotebookFailed
 from crack_utils.evaluation.run import evaluate_run
 from crack_utils.reporting.executed import completed
 from crack_utils.reporting.pages import NOTEBOOKS, page_name, unfinished
 from crack_utils.reporting.runner import _is_kept, compare, execute, execute_and_render
-from crack_utils.scoring.counts import tolerance_counts
-from crack_utils.scoring.scores import best_threshold, precision_recall_f1
-from crack_utils.store.predictions import load_predictions
-from crack_utils.store.run import Run
-from crack_utils.training.run import train_run
+from crack_utils.scoring import best_threshold, precision_recall_f1, tolerance_counts
+from crack_utils.store import Run, load_predictions
+from crack_utils.training import train_run
 
 # --- the runner
 
@@ -67,7 +64,7 @@ def test_what_does_not_come_to_its_end_becomes_a_page_that_says_so_with_what_was
     run, folder = Run("ends"), home / "report" / "ends"
     folder.mkdir(parents=True)
     (folder / "evaluate.html").write_text("of another training")
-    run.log("Epoch 1 of 3")
+    run.log.add("Epoch 1 of 3")
     with pytest.raises(NotebookFailed):
         execute_and_render(parse_parameters({}), run, timeout_s=2)
     assert f"Report of what was finished: {folder / 'index.html'}" in capsys.readouterr().out
@@ -90,21 +87,21 @@ def test_a_finished_run_is_rendered_again_without_its_data_but_for_the_page_of_t
     evaluate_run(run)
     small_data.rename(small_data.with_name("elsewhere"))
     with pytest.raises(NotebookFailed, match=r"explore\.ipynb stopped\. DataError: data_root"):
-        execute_and_render(run.load_params(), run, only_missing=True)
+        execute_and_render(run.params.load(), run, only_missing=True)
     folder = home / "report" / "moved"
     assert {path.name for path in folder.glob("*.html")} == {"index.html", "explore.html", "train.html", "evaluate.html", "visualize.html"}
     assert "Not finished" not in (folder / "index.html").read_text(encoding="utf-8")
     assert "Not finished.</strong> explore.ipynb stopped" in (folder / "explore.html").read_text(encoding="utf-8")
     small_data.with_name("elsewhere").rename(small_data)
     capsys.readouterr()
-    execute_and_render(run.load_params(), run, only_missing=True)
+    execute_and_render(run.params.load(), run, only_missing=True)
     assert [line for line in capsys.readouterr().out.splitlines() if line[0] == "["] == ["[1/5] explore"]
     assert "Not finished" not in (folder / "explore.html").read_text(encoding="utf-8")
 
     whole = run.notebook("explore").read_bytes()
     small_data.rename(small_data.with_name("elsewhere"))
     with pytest.raises(NotebookFailed):
-        execute("explore", run, run.load_params().given())
+        execute("explore", run, run.params.load().given())
     assert run.notebook("explore").read_bytes() == whole  # a whole copy is not lost to a failure
     check_that_every_page_warns_of_the_choice_on_test(run, home / "report")
 
@@ -169,16 +166,16 @@ def test_the_run_shows_its_progress_and_ends_with_its_figures(sample_run):
     lines = printed.splitlines()
     steps = ["[1/5] explore", "[2/5] train", "[3/5] evaluate", "[4/5] visualize", "[5/5] report"]
     assert [line for line in lines if line.startswith("[")] == steps
-    assert len([line for line in lines if line.startswith("Epoch ") and line.endswith(" left")]) == run.load_params().epochs
+    assert len([line for line in lines if line.startswith("Epoch ") and line.endswith(" left")]) == run.params.load().epochs
     assert lines[-1] == f"Report: {folder / 'index.html'}"
-    assert f"F1 {run.load_metrics()['segmentation_2px']['f1']:.4f}" in lines[-3]
+    assert f"F1 {run.metrics.load()['segmentation_2px']['f1']:.4f}" in lines[-3]
 
 
 @pytest.mark.slow
 def test_the_sample_is_neither_trivial_nor_hopeless(sample_run):
     """The network's F1 lies in a telling range; thresholding the smoothed grey value, best on val, reaches half of it at most."""
     run, _, _ = sample_run
-    f1 = run.load_metrics()["segmentation_2px"]["f1"]
+    f1 = run.metrics.load()["segmentation_2px"]["f1"]
     assert 0.6 <= f1 <= 0.95
 
     root = ensure_sample(run.folder.parents[1] / "data" / "sample")
@@ -197,12 +194,12 @@ def test_the_sample_is_neither_trivial_nor_hopeless(sample_run):
 @pytest.mark.slow
 def test_the_figures_are_those_of_the_stored_predictions(sample_run):
     run, _, _ = sample_run
-    stored, scores = load_predictions(run.folder, "test"), run.load_metrics()["segmentation_2px"]
+    stored, scores = load_predictions(run.folder, "test"), run.metrics.load()["segmentation_2px"]
     f1 = []
     for prob, mask in zip(stored.seg_probs[:6], stored.masks[:6], strict=True):
         tp, fp, fn = naive_counts(prob, mask, scores["threshold"])
         f1.append(2 * tp / (2 * tp + fp + fn))
-    per_image = run.load_per_image().set_index("stem")["f1"]
+    per_image = run.per_image.load().set_index("stem")["f1"]
     np.testing.assert_allclose(per_image[stored.stems[:6]], f1)
     assert per_image.mean() == pytest.approx(scores["f1"])
 

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crack_utils.data.crops import SPLITS, Pair
-from crack_utils.data.layouts.folders import find_negatives, find_pairs
-from crack_utils.data.sample import STAMP, ensure_sample, is_drawn, write_sample
+from crack_utils.data import SPLITS, STAMP, Pair, ensure_sample, find_negatives, find_pairs, is_drawn, write_sample
 from crack_utils.errors import DataError
 
 

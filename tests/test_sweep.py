@@ -15,7 +15,7 @@ from crack_utils.errors import ParameterError
 from crack_utils.many.members import member_command, pick_member, read_members
 from crack_utils.many.pool import run_members, slots
 from crack_utils.many.progress import fitted, progress_table, state
-from crack_utils.store.run import Run
+from crack_utils.store import Run
 
 
 def write(home, text, name="trial"):
@@ -131,7 +131,7 @@ def test_a_member_that_fails_or_is_killed_takes_no_other_with_it(members):
 
 
 def test_a_member_another_process_works_on_is_left_to_it(members):
-    with members[0].run.claimed():
+    with members[0].claimed(run):
         states = run_members(members[:2], lambda _: python("print('well')"), slots(1), False, lambda _: None)
     assert states == {"seed1": "failed: in the hands of another process", "seed2": "finished"}
 
@@ -244,7 +244,7 @@ def test_a_member_without_pages_says_so(home):
     member = read_members(write(home, "sweep: {seeds: [1]}\n"))[0]
     assert state(member, pages=True) == "open"
     member.run.folder.mkdir(parents=True)
-    member.run.save_params(member.params, {}, {})
+    member.run.params.save(member.params, {}, {})
     for name in ("model.safetensors", "metrics.json"):
         member.run.path(name).write_text("{}")
     assert (state(member, pages=True), state(member, pages=False)) == ("without pages", "finished")
@@ -254,7 +254,7 @@ def test_a_sweep_called_as_a_run_is_refused_before_any_work(home, capsys):
     path = write(home, "sweep: {seeds: [1]}\n")
     run = Run("trial")
     run.folder.mkdir(parents=True)
-    run.save_params(read_members(path)[0].params, {}, {})
+    run.params.save(read_members(path)[0].params, {}, {})
     assert main(["sweep", str(path)]) == 1
     assert "trial is a run, whose write-up the comparison would replace" in capsys.readouterr().err
     assert not (home / "runs/trial/seed1").exists()
@@ -301,7 +301,7 @@ def test_a_sweep_survives_a_killed_member_resumes_and_compares(home, tmp_path):
     sweep = command(home, "-m", "crack_utils", "sweep", path, "--no-pages", "--jobs", "2")
     said = sweep.communicate(timeout=600)[0]
     assert sweep.returncode == 0, said
-    assert f"Going on with {victim.name} after epoch " in victim.load_log()
+    assert f"Going on with {victim.name} after epoch " in victim.log.load()
     after = {member.run.name: member.run.path("output.log").stat().st_mtime_ns for member in read_members(path)}
     assert [name for name in before if before[name] != after[name]] == [victim.name]
     page = (home / "report" / "trial" / "index.html").read_text()

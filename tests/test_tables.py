@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_protocols import BESIDE, FAR, LINE, NOTHING, measured
+from scoring_by_hand import BESIDE, FAR, LINE, NOTHING, measured
 
 from crack_utils.reporting.evaluation_tables import (
     PROTOCOL_NAMES,
@@ -17,9 +17,9 @@ from crack_utils.reporting.evaluation_words import certainty, engineering, failu
 from crack_utils.reporting.html import plain
 from crack_utils.reporting.tables import counts_table
 from crack_utils.reporting.words import decision, protocol
-from crack_utils.scoring.decision import decision_scores
-from crack_utils.scoring.figures import (
+from crack_utils.scoring import (
     decision_ranking,
+    decision_scores,
     engineering,
     failures,
     false_alarms,

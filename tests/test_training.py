@@ -5,27 +5,32 @@ import pytest
 import torch
 from conftest import TinyNet, small_params, write_dataset
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.data.dataset import Batch
-from crack_utils.data.run_data import RunData
+from crack_utils.config import parse_parameters
+from crack_utils.data import Batch, find_data
 from crack_utils.errors import MissingRun, ParameterError, UserError
 from crack_utils.evaluation.run import evaluate_run
-from crack_utils.networks.prediction import predict
-from crack_utils.networks.registry import build_model
-from crack_utils.networks.segdecnet import SegDecNet
-from crack_utils.scoring.judgement import Judgement
-from crack_utils.store.run import Run
-from crack_utils.training.loop import Training, better, duration
-from crack_utils.training.run import train_run
-from crack_utils.training.sampling import draw_by_use, hard_set, hardest, mix_hard
-from crack_utils.training.schedule import build_optimizer, learning_rate
-from crack_utils.training.step import train_step
-from crack_utils.training.watcher import Watcher
+from crack_utils.networks import SegDecNet, build_model, predict
+from crack_utils.scoring import Judgement
+from crack_utils.store import Run
+from crack_utils.training import (
+    Training,
+    Watcher,
+    better,
+    build_optimizer,
+    draw_by_use,
+    duration,
+    hard_set,
+    hardest,
+    learning_rate,
+    mix_hard,
+    train_run,
+    train_step,
+)
 
 
 def weights(run):
     model = SegDecNet()
-    run.load_model(model)
+    run.model.load_into(model)
     return model.state_dict()
 
 
@@ -74,12 +79,12 @@ def in_trained_home(trained, monkeypatch):
 
 def test_a_training_leaves_its_history_log_and_weights(in_trained_home):
     run, _, _ = in_trained_home
-    history = run.load_history()
+    history = run.history.load()
     assert history["epoch"].tolist() == [1, 2]
     np.testing.assert_allclose(history["loss"][0], history["loss_segmentation"][0])  # epoch 0: all weight on the segmentation
     np.testing.assert_allclose(history["loss"][1], 0.5 * history["loss_segmentation"][1] + 0.005 * history["loss_decision"][1])
     assert history["val_f1"].notna().all()
-    log = run.load_log().splitlines()
+    log = run.log.load().splitlines()
     assert log[0].startswith("Training first: 2 epochs of 5 + 2 images on cpu: about ")
     assert "train: 5 images, 4 with a crack, 1 without" in log
     assert [line.split(" | ")[0] for line in log[-5:]] == [
@@ -98,8 +103,8 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(in_trained_ho
     run, params, folder = in_trained_home
     again = train_run(params, "again")
     assert same(weights(run), weights(again))
-    columns = [name for name in run.load_history() if name != "time_s"]
-    assert run.load_history()[columns].equals(again.load_history()[columns])
+    columns = [name for name in run.history.load() if name != "time_s"]
+    assert run.history.load()[columns].equals(again.history.load()[columns])
     other = train_run(small_params(folder / "data", validation_n_epochs=1, hard_negative_mining=0.5, seed=1), "other")
     assert not same(weights(run), weights(other))
 
@@ -117,12 +122,12 @@ def test_a_stopped_training_goes_on_as_the_unbroken_one_would_have(in_trained_ho
     with pytest.raises(KeyboardInterrupt):
         train_run(params, "stopped")
     assert not Run("stopped").is_trained
-    assert Run("stopped").load_history()["epoch"].tolist() == [1]
+    assert Run("stopped").history.load()["epoch"].tolist() == [1]
     monkeypatch.setattr(Training, "_train_epoch", real)
     resumed = train_run(params, "stopped")
-    assert "Going on with stopped after epoch 1 of 2 epochs" in resumed.load_log()
+    assert "Going on with stopped after epoch 1 of 2 epochs" in resumed.log.load()
     assert same(weights(run), weights(resumed))
-    assert resumed.load_history()["val_f1"].tolist() == run.load_history()["val_f1"].tolist()
+    assert resumed.history.load()["val_f1"].tolist() == run.history.load()["val_f1"].tolist()
 
 
 def test_a_finished_training_is_shown_and_other_parameters_do_not_replace_it(in_trained_home, capsys):
@@ -139,19 +144,19 @@ def test_without_a_name_a_run_is_called_after_its_parameters(home, small_data):
     params = small_params(small_data, epochs=1, validate=False, hard_negative_mining=0)
     run = train_run(params)
     assert run.name == f"crack500-{params.fingerprint()}"
-    assert run.load_history()["val_f1"].isna().all()
-    assert "Chosen: the last weights (epoch 1)" in run.load_log()
+    assert run.history.load()["val_f1"].isna().all()
+    assert "Chosen: the last weights (epoch 1)" in run.log.load()
 
 
 def test_overwriting_drops_what_the_other_training_left(home, small_data):
     run = Run("a")
-    run.save_params(small_params(small_data, epochs=9), {}, {})
+    run.params.save(small_params(small_data, epochs=9), {}, {})
     run.path("metrics.json").write_text("{}")
     with pytest.raises(UserError, match="nowhere"):
         train_run(small_params("nowhere", epochs=1), "a", overwrite=True)
-    assert run.load_params().epochs == 9  # nothing is dropped before all is known to be well
+    assert run.params.load().epochs == 9  # nothing is dropped before all is known to be well
     train_run(small_params(small_data, epochs=1, validate=False, hard_negative_mining=0), "a", overwrite=True)
-    assert run.load_params().epochs == 1
+    assert run.params.load().epochs == 1
     assert not run.is_evaluated
 
 
@@ -239,7 +244,7 @@ def batches_of(monkeypatch, root, **values):
 
 
 def test_augmentation_changes_cracked_images_half_the_time_and_nothing_when_off(home, small_data, steps, monkeypatch):
-    plain = RunData(small_params(small_data), home).split("train")
+    plain = find_data(small_params(small_data), home).split("train")
 
     def changed(**values):
         taken = batches_of(monkeypatch, small_data, epochs=12, **values)
@@ -287,7 +292,7 @@ def test_each_architecture_is_built_as_the_parameters_say(small_data, architectu
     kinds = {"segdecnet": "SegDecNet", "segdecnet++": "SegDecNetPlusPlus", "segdecnet-jim": "SegDecNetJim"}
     assert type(model).__name__ == kinds.get(architecture, "Baseline")
     if encoder:
-        from crack_utils.networks.baselines import Baseline
+        from crack_utils.networks import Baseline
 
         assert type(model.network).__name__.lower() == architecture
         sizes = [[p.shape for p in each.network.encoder.parameters()] for each in (model, Baseline(architecture, encoder, 1))]
@@ -300,7 +305,7 @@ def test_the_family_trains_and_is_evaluated_by_its_name(home, small_data, archit
     stored = tiny_weights(run)
     assert layer in stored
     assert any(name.startswith("up1") for name in stored) is (architecture != "segdecnet-jim")
-    assert f"Network: {architecture} with " in run.load_log()
+    assert f"Network: {architecture} with " in run.log.load()
     assert 0 <= evaluate_run(run)["segmentation_2px"]["f1"] <= 1
 
 
@@ -318,7 +323,7 @@ def test_frequency_of_use_sampling_draws_as_many_crack_free_images_as_cracked_on
         assert sorted(drawn)[:3] == [0, 1, 2]
         assert len(set(drawn) & set(range(3, 9))) == 3
     assert not set(epochs[0]) & set(epochs[1]) & set(range(3, 9))  # the unused come first
-    assert "4 epochs of 6 + 0 images" in Run("tiny").load_log()
+    assert "4 epochs of 6 + 0 images" in Run("tiny").log.load()
 
 
 def test_little_used_negatives_are_drawn_first_and_the_first_draw_is_uniform():
@@ -394,7 +399,7 @@ def test_mining_in_batches_starts_in_the_second_epoch_with_the_hardest_of_the_fi
     assert sizes == [4, 4, 2, 4, 4, 4, 2]
     assert sorted(i for index, *_ in steps[:3] for i in index) == list(range(10))
     assert sorted(i for index, *_ in steps[3:] for i in index[:-1]) == list(range(10))
-    assert "2 epochs of 10 + 4 images" in run.load_log()
+    assert "2 epochs of 10 + 4 images" in run.log.load()
 
 
 def test_mining_by_share_repeats_the_hardest_by_the_difficulty_asked_for(home, small_data, steps, monkeypatch):
@@ -446,7 +451,7 @@ def test_the_losses_of_an_epoch_are_those_of_its_first_pass(home, tmp_path, step
     monkeypatch.setattr(training, "train_step", graded)
     run = tiny_run(write_dataset(tmp_path / "d", train=6, negatives=4), epochs=2, batch_size=4, hard_negative_mining="1 of 4, min 0.2")
     assert len(steps) == 7
-    assert run.load_history()["loss_segmentation"].tolist() == [1, 1]
+    assert run.history.load()["loss_segmentation"].tolist() == [1, 1]
 
 
 def test_errors_count_false_alarms_twice_and_no_padding():
@@ -562,7 +567,7 @@ def test_a_training_stopped_after_every_batch_ends_bit_for_bit_as_the_unbroken_o
     assert steps == trained_on
     torch.testing.assert_close(ends, whole.ends, rtol=0, atol=0, equal_nan=True)
     assert Run("often").path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
-    histories = [Run(name).load_history().drop(columns="time_s") for name in ("often", "whole")]
+    histories = [Run(name).history.load().drop(columns="time_s") for name in ("often", "whole")]
     assert histories[0].equals(histories[1])
 
 
@@ -574,8 +579,8 @@ def test_a_stopped_training_says_where_it_stands_and_goes_on_from_there(drawing,
     params = drawing()
     run = train_run(params, "a", watcher=StopAfter(batches))
     assert not run.is_trained
-    assert run.load_log().endswith(f"\nStopped in epoch {epoch} of 3 after {done} images; the same run goes on from here.\n")
-    assert run.load_history()["epoch"].tolist() == list(range(1, epoch))
+    assert run.log.load().endswith(f"\nStopped in epoch {epoch} of 3 after {done} images; the same run goes on from here.\n")
+    assert run.history.load()["epoch"].tolist() == list(range(1, epoch))
     with pytest.raises(MissingRun, match="run a has not finished training; train comes first"):
         evaluate_run(run)
     resumed = StopAfter()
@@ -583,7 +588,7 @@ def test_a_stopped_training_says_where_it_stands_and_goes_on_from_there(drawing,
     assert len(steps) == 15
     assert len(resumed.ends) == 4 - epoch
     into = f"3 epochs of 6 + 3 images on cpu, {done.split()[0]} images into epoch {epoch}: about "
-    assert f"Going on with a after epoch {epoch - 1} of {into}" in run.load_log()
+    assert f"Going on with a after epoch {epoch - 1} of {into}" in run.log.load()
     train_run(params, "whole")
     assert run.path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
 
@@ -592,7 +597,7 @@ def test_the_time_left_is_that_of_what_is_left(drawing, monkeypatch):
     monkeypatch.setattr(training, "measure_step", lambda *_: (4, 0))
     train_run(drawing(), "a", watcher=StopAfter(6))
     run = train_run(drawing(), "a", watcher=StopAfter(1))
-    assert [line.split(": ")[-1] for line in run.load_log().splitlines() if "about" in line] == ["about 60 s", "about 36 s"]
+    assert [line.split(": ")[-1] for line in run.log.load().splitlines() if "about" in line] == ["about 60 s", "about 36 s"]
 
 
 def test_what_came_after_a_stop_and_was_lost_is_trained_again(drawing):
@@ -602,7 +607,7 @@ def test_what_came_after_a_stop_and_was_lost_is_trained_again(drawing):
     watcher.on_epoch = lambda training: (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         train_run(params, "a", watcher=watcher)
-    assert Run("a").load_history()["epoch"].tolist() == [1, 2]
+    assert Run("a").history.load()["epoch"].tolist() == [1, 2]
     train_run(params, "a")
     train_run(params, "whole")
     assert Run("a").path("model.safetensors").read_bytes() == Run("whole").path("model.safetensors").read_bytes()
@@ -647,7 +652,7 @@ def test_without_the_decision_loss_the_decision_stays_as_it_was(home, small_data
         assert torch.equal(after["decision_head.weight"], before["decision_head.weight"]) is not trained
         assert not torch.equal(after["seg.weight"], before["seg.weight"])
     assert steps[-1][1] == (1.0, 0.0)
-    assert "The decision was not trained" in Run("tiny").load_log()
+    assert "The decision was not trained" in Run("tiny").log.load()
 
 
 def test_balancing_off_keeps_the_weights_of_both_losses(home, small_data, steps):
@@ -662,7 +667,7 @@ def test_positive_weights_are_the_ratios_of_train(home, small_data, steps):
     tiny_run(small_data, epochs=1)
     assert steps[0][2] == (None, None)
     tiny_run(small_data, epochs=1, positive_weights=True)
-    data = RunData(small_params(small_data), home)
+    data = find_data(small_params(small_data), home)
     masks = [crop.mask for crop in data.split("train").crops]
     crack, pixels = sum(mask.sum() for mask in masks), sum(mask.size for mask in masks)
     segmentation, decision = steps[-1][2]
@@ -670,7 +675,7 @@ def test_positive_weights_are_the_ratios_of_train(home, small_data, steps):
     assert decision.item() == pytest.approx(1 / 4)
     tiny_run(small_data, epochs=1, positive_weights=True, use_negatives=False)
     assert steps[-1][2][1] is None
-    assert "the decision's positive weight stays 1" in Run("tiny").load_log()
+    assert "the decision's positive weight stays 1" in Run("tiny").log.load()
 
 
 def test_the_schedules_are_those_of_the_library():
@@ -691,10 +696,10 @@ def test_the_schedules_are_those_of_the_library():
 
 def test_the_warm_up_rises_to_where_the_schedule_begins(home, small_data, steps):
     run = tiny_run(small_data, epochs=6, warmup_epochs=3, scheduler="cosine", learning_rate=0.4)
-    rates = run.load_history()["learning_rate"].tolist()
+    rates = run.history.load()["learning_rate"].tolist()
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.3, 0.1])
     run = tiny_run(small_data, epochs=8, warmup_epochs=2, scheduler="step 2 0.5", learning_rate=0.3)
-    assert run.load_history()["learning_rate"].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.3, 0.15, 0.15, 0.075, 0.075])
+    assert run.history.load()["learning_rate"].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.3, 0.15, 0.15, 0.075, 0.075])
 
 
 @pytest.mark.parametrize(
@@ -723,7 +728,7 @@ def test_both_asks_for_the_best_so_far_of_each(home, small_data, steps, monkeypa
         monkeypatch.setattr(training.metrics, "average_precision", lambda *_, ap=ap: next(ap))
         monkeypatch.setattr(Judgement, "segmentation", lambda *_, f1=f1: {"precision": 0, "recall": 0, "f1": next(f1)})
         run = tiny_run(small_data, epochs=len(series[0]), validate=True, validation_n_epochs=1, best_model_type="both")
-        assert f"Chosen by val (epoch {chosen})" in run.load_log()
+        assert f"Chosen by val (epoch {chosen})" in run.log.load()
 
 
 def test_without_the_best_model_the_last_weights_count_with_the_last_validations_thresholds(home, small_data, steps, monkeypatch):
@@ -732,7 +737,7 @@ def test_without_the_best_model_the_last_weights_count_with_the_last_validations
     run = tiny_run(small_data, epochs=3, validate=True, validation_n_epochs=1, learning_rate=0.05, use_best_model=False)
     last = tiny_weights(run)
     assert not torch.equal(best["seg.weight"], last["seg.weight"])
-    results, validated = evaluate_run(run), run.load_history().iloc[-1]
+    results, validated = evaluate_run(run), run.history.load().iloc[-1]
     assert results["segmentation_2px"]["threshold"] == pytest.approx(validated["val_seg_threshold"])
     assert results["val"]["segmentation_2px"]["f1"] == pytest.approx(validated["val_f1"])
 
@@ -747,27 +752,27 @@ def test_without_validation_val_is_not_read_until_the_end_and_then_chooses_the_t
     assert read == []
     results = evaluate_run(run)
     assert read == [2, 2]  # val, then test
-    assert results["segmentation_2px"]["threshold"] == run.load_curves()["val_f1"].idxmax()
+    assert results["segmentation_2px"]["threshold"] == run.curves.load()["val_f1"].idxmax()
 
 
 def test_validation_on_test_chooses_there_and_says_so(home, tmp_path, steps):
     root = write_dataset(tmp_path / "d", val=2, test=3)
     run = tiny_run(root, epochs=2, validate=True, validation_n_epochs=1, validate_on_test=True)
     results = evaluate_run(run)
-    curves = run.load_curves()
+    curves = run.curves.load()
     assert results["segmentation_2px"]["threshold"] == curves["test_f1"].idxmax()
     assert results["segmentation_2px"]["f1"] == pytest.approx(curves["test_f1"].max())
-    assert results["segmentation_2px"]["f1"] == pytest.approx(run.load_history()["val_f1"].max())
+    assert results["segmentation_2px"]["f1"] == pytest.approx(run.history.load()["val_f1"].max())
     assert not run.path("predictions/val.npz").exists()
-    log = run.load_log()
+    log = run.log.load()
     assert "Validation on test (epoch 1)" in log
     assert "Chosen by test" in log
-    assert any(note.startswith("Checkpoint and thresholds were chosen on test") for note in run.load_facts()["notes"])
+    assert any(note.startswith("Checkpoint and thresholds were chosen on test") for note in run.params.facts()["notes"])
     last = tiny_run(root, epochs=1, validate=False, validate_on_test=True, best_model_type="dec", use_negatives=False)
-    assert [note.split(" (")[0] for note in last.load_facts()["notes"]] == ["The thresholds were chosen on test"]
+    assert [note.split(" (")[0] for note in last.params.facts()["notes"]] == ["The thresholds were chosen on test"]
 
 
 def test_mining_that_takes_nobody_says_so(home, small_data, steps):
     note = "Note: hard_negative_mining 0.1 of 5 images is less than one: nothing is trained on twice"
-    assert note in tiny_run(small_data, epochs=1, hard_negative_mining=0.1).load_log()
-    assert "less than one" not in tiny_run(small_data, epochs=1, hard_negative_mining=0.2).load_log()
+    assert note in tiny_run(small_data, epochs=1, hard_negative_mining=0.1).log.load()
+    assert "less than one" not in tiny_run(small_data, epochs=1, hard_negative_mining=0.2).log.load()

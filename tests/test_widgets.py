@@ -17,20 +17,16 @@ from safetensors.torch import load_file
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.support.select import Select
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.data.run_data import RunData
+from crack_utils.config import parse_parameters
+from crack_utils.data import find_data
 from crack_utils.errors import DataError
 from crack_utils.evaluation.photo import Predictor, read_photo
-from crack_utils.notebook.live import LiveTraining
+from crack_utils.notebook.widgets import LiveTraining
 from crack_utils.reporting.photo import describe
 from crack_utils.reporting.runner import execute
-from crack_utils.scoring.counts import tolerance_maps
-from crack_utils.scoring.decision import decision_scores
-from crack_utils.scoring.scores import precision_recall_f1
-from crack_utils.store.examples import load_examples
-from crack_utils.store.predictions import load_predictions
-from crack_utils.store.run import Run
-from crack_utils.training.run import train_run
+from crack_utils.scoring import decision_scores, precision_recall_f1, tolerance_maps
+from crack_utils.store import Run, load_examples, load_predictions
+from crack_utils.training import train_run
 
 PATIENCE_S = 240  # for whatever takes seconds, on a busy machine
 
@@ -301,7 +297,7 @@ def test_training_is_watched_stopped_by_its_button_or_an_interrupt_and_goes_on(l
 @pytest.mark.slow
 def test_a_set_is_looked_through_in_any_order_and_augmented_again(lab):
     parameters = {name: lab.parameters[name] for name in ("dataset", "data_root", "evaluate_negatives")}
-    data = RunData(parse_parameters(parameters), lab.home)
+    data = find_data(parse_parameters(parameters), lab.home)
 
     def named(split, key, page=1):
         crops = sorted(data.split(split).crops, key=key)[8 * page - 8 : 8 * page]
@@ -379,7 +375,7 @@ def test_all_cells_run_by_hand_give_the_figures_that_papermill_gives(lab, evalua
 
 @pytest.mark.slow
 def test_the_error_browser_says_the_right_scores_wherever_its_sliders_stand(lab, evaluated):
-    stored, metrics = load_predictions(evaluated.folder, "test"), evaluated.load_metrics()
+    stored, metrics = load_predictions(evaluated.folder, "test"), evaluated.metrics.load()
     said, decisions = set(), set()
 
     def check(stem):

@@ -1,1 +1,17 @@
-""""""
+"""Run parameters, configuration files and run names. This room imports no torch.
+
+Add a run parameter as one field of :class:`RunParameters` in ``parameters.py``; add the name of a network or a data set in ``choices.py``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "choices": ["DATASETS", "NETWORKS", "Network"],
+        "files": ["FOLDERS", "read_yaml", "resolve_folders"],
+        "parameters": ["AUGMENTATIONS", "UNIDENTIFYING", "DATA_PARAMETERS", "PARAMETER_DEFAULTS", "PARAMETER_HELP", "RunParameters"],
+        "parsing": ["check_input_size", "check_names", "parse_parameters", "plain"],
+        "run_names": ["FOLDERS_OF_A_RUN", "check_run_name", "is_run_name"],
+    },
+)

@@ -1,4 +1,4 @@
-"""Configuration files, and the folders they name."""
+"""Configuration files, and the folders that parameters name."""
 
 from collections import Counter
 from pathlib import Path
@@ -8,20 +8,22 @@ import yaml
 
 from crack_utils.errors import ParameterError
 
+FOLDERS = ("data_root", "negatives_root")  # parameters that name a folder
+
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently take the last."""
+    """Refuses a key that appears twice. YAML itself would silently take the last one."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         for key, times in Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)).items():
             if times > 1:
-                raise yaml.YAMLError(f"{key} stands twice (line {node.start_mark.line + 1} and after)")
+                raise yaml.YAMLError(f"{key} appears twice (line {node.start_mark.line + 1} and after)")
         return node
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The overrides a configuration file lists.
+    """The values in a configuration file.
 
     Raises:
         ParameterError: the file is missing, or does not hold ``name: value`` lines.
@@ -41,9 +43,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def resolve_folders(values: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
-    """Make the folders among parameter values absolute; relative ones count from ``base``, by default the current folder."""
+    """Make the folders among parameter values absolute. Relative folders are relative to ``base``, by default the current folder."""
     resolved = dict(values)
-    for name in ("data_root", "negatives_root"):
+    for name in FOLDERS:
         value = resolved.get(name)
         if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
             try:

@@ -1,52 +1,55 @@
 """The run parameters: one typed, frozen, validated object."""
 
-import contextlib
 import dataclasses
-import difflib
 import hashlib
 import json
-import re
 from typing import Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from crack_utils.errors import ParameterError
+from crack_utils.config import checks
+from crack_utils.config.choices import DATASETS, NETWORKS, listing
 
-UNIDENTIFYING = ("device", "num_workers", "mm_per_px", "record_run")  # where a run is computed and what it is set beside, not what it is
-DATASETS = Literal["sample", "crack500", "crackforest", "deepcrack", "merged", "folder"]
-ARCHITECTURES = Literal["segdecnet", "segdecnet++", "segdecnet-jim", "unet", "segformer"]
-AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
-HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
-SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d*[1-9]\d*|1|1\.0+)")
+AUGMENTATIONS = checks.AUGMENTATIONS
 
 
-def parameter(default: Any, help: str, **limits: Any) -> Any:
-    """A dataclass field whose help text also stands in the notebooks."""
-    return Field(default, description=help, **limits)
+def parameter(default: Any, help: str, is_data: bool = False, identifies: bool = True, **limits: Any) -> Any:
+    """A field of :class:`RunParameters`.
+
+    Args:
+        default: the published run's value.
+        help: one line; the notebooks' parameter cells, papermill and docs/parameters.md show this text.
+        is_data: the parameter decides which images a run uses. ``explore.ipynb`` has this parameter too.
+        identifies: runs with different values are different runs.
+        limits: pydantic's ``ge``, ``gt``, ``le``, ``lt``.
+    """
+    return Field(default, description=help, json_schema_extra={"is_data": is_data, "identifies": identifies}, **limits)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False))
 class RunParameters:
-    """All that decides a run. Defaults are those of the published run the report re-creates.
+    """All that decides a run. Defaults are those of the published run that the report re-creates.
 
     Raises:
-        pydantic.ValidationError: a value of the wrong type or out of range; :func:`parse_parameters` words it for people.
+        pydantic.ValidationError: a value of the wrong type or out of range; :func:`parse_parameters` says this in plain words.
     """
 
-    dataset: DATASETS = parameter("sample", "sample (drawn by a program), crack500, crackforest, deepcrack, merged or folder")
-    data_root: str | None = parameter(None, "folder of the data set; the sample needs none")
-    negatives_root: str | None = parameter(None, "folder of crack-free images, or with train, val, test; default: negatives in data_root")
-    input_width: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8)
-    input_height: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8)
-    input_channels: Literal[1, 3] = parameter(3, "3 for colour, 1 for grey")
-    images_per_split: int | None = parameter(None, "for trials: use only so many images of each split, drawn by photo", ge=2)
-    split_seed: int = parameter(0, "draws trials, and splits where the data set has none; by photo", ge=0, le=2**32 - 1)
-    photo_disjoint: bool = parameter(False, "keep photos that are in several splits only in test, else in val")
-    use_negatives: bool = parameter(True, "train on the crack-free images too")
-    train_negatives: int | None = parameter(None, "use at most so many crack-free images for training, drawn by photo", ge=1)
-    evaluate_negatives: bool | None = parameter(None, "add crack-free images to val and test; default: only for the sample")
-    architecture: ARCHITECTURES = parameter("segdecnet", "segdecnet, segdecnet++, segdecnet-jim, unet or segformer")
+    dataset: Literal[DATASETS] = parameter("sample", listing(DATASETS).replace("sample", "sample (drawn by a program)", 1), is_data=True)
+    data_root: str | None = parameter(None, "folder of the data set; the sample needs none", is_data=True)
+    negatives_root: str | None = parameter(
+        None, "folder of crack-free images, or with train, val, test; default: negatives in data_root", is_data=True
+    )
+    input_width: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8, is_data=True)
+    input_height: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8, is_data=True)
+    input_channels: Literal[1, 3] = parameter(3, "3 for colour, 1 for grey", is_data=True)
+    images_per_split: int | None = parameter(None, "for trials: use only so many images of each split, drawn by photo", ge=2, is_data=True)
+    split_seed: int = parameter(0, "draws trials, and splits where the data set has none; by photo", ge=0, le=2**32 - 1, is_data=True)
+    photo_disjoint: bool = parameter(False, "keep photos that are in several splits only in test, else in val", is_data=True)
+    use_negatives: bool = parameter(True, "train on the crack-free images too", is_data=True)
+    train_negatives: int | None = parameter(None, "use at most so many crack-free images for training, drawn by photo", ge=1, is_data=True)
+    evaluate_negatives: bool | None = parameter(None, "add crack-free images to val and test; default: only for the sample", is_data=True)
+    architecture: Literal[tuple(NETWORKS)] = parameter("segdecnet", listing(NETWORKS))
     encoder: str | None = parameter(None, "encoder of unet (default: resnet34) or segformer (default: mit_b1)")
     pretrained: bool = parameter(False, "start the encoder of unet or segformer from ImageNet weights, fetched when first needed")
     batch_size: int = parameter(1, "images in a training step", ge=1)
@@ -68,7 +71,7 @@ class RunParameters:
     best_model_type: Literal["seg", "dec", "both"] = parameter("seg", "best by val: seg (2-pixel F1), dec (decision AP) or both")
     validate: bool = parameter(True, "validate while training")
     validation_n_epochs: int = parameter(5, "validate after epochs 1, 1+n, 1+2n, ... and the last", ge=1)
-    validate_on_test: bool = parameter(False, "choose checkpoint and thresholds on test: figures no longer independent")
+    validate_on_test: bool = parameter(False, "choose checkpoint and thresholds on test: figures no longer independent", is_data=True)
     augmentation: bool = parameter(True, "flip, turn and recolour training images with a crack")
     augmentation_parts: str = parameter(" ".join(AUGMENTATIONS), "which, separated by spaces")
     optimizer: Literal["adam", "adamw", "sgd"] = parameter("adam", "adam, adamw or sgd")
@@ -78,90 +81,33 @@ class RunParameters:
     hard_negative_difficulty: Literal["loss", "loss_errors"] = parameter("loss", "segmentation loss, or that times (2 FP + FN + 1)")
     blackening: bool = parameter(False, "empty the predicted mask of test images decided crack-free")
     lowered_threshold: bool = parameter(False, "where decided cracked but empty, try 0.9 of the threshold")
-    mm_per_px: float | None = parameter(None, "side of a pixel on the road in mm, to give lengths and widths in mm", gt=0)
-    record_run: str | None = parameter(None, "published run to show beside this one, such as run6_6")
+    mm_per_px: float | None = parameter(None, "side of a pixel on the road in mm, to give lengths and widths in mm", gt=0, identifies=False)
+    record_run: str | None = parameter(None, "published run to show beside this one, such as run6_6", identifies=False)
     seed: int = parameter(0, "the same seed gives the same run on a CPU", ge=0, le=2**32 - 1)
-    device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu")
-    num_workers: int = parameter(0, "processes that load images beside the training; 0: none", ge=0)
+    device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu", identifies=False)
+    num_workers: int = parameter(0, "processes that load images beside the training; 0: none", ge=0, identifies=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _tidy(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and bool not in (cls.__annotations__[info.field_name], *get_args(cls.__annotations__[info.field_name])):
-            raise ValueError("takes no True or False")
-        if info.field_name == "input_channels" and str(value).isdecimal():
-            return int(value)
-        if info.field_name in ("optimizer", "architecture"):
-            value = str(value).lower()  # the write-up spells it Adam
-        if info.field_name == "hard_negative_mining":
-            with contextlib.suppress(TypeError, ValueError):
-                value = float(value)
-        if info.field_name == "augmentation_parts" and value == "":
-            raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}; for none set augmentation to False")
-        return None if value == "" else value
+        annotation = cls.__annotations__[info.field_name]
+        return checks.tidy(info.field_name, value, takes_bool=bool in (annotation, *get_args(annotation)))
 
-    @field_validator("hard_negative_mining")
-    @classmethod
-    def _share_or_hard_batches(cls, value: float | str) -> float | str:
-        if isinstance(value, float) and not 0 <= value <= 1:
-            raise ValueError("should be a share from 0 to 1, such as 0.2")
-        if isinstance(value, str) and not HARD_BATCHES.fullmatch(value):
-            raise ValueError("should be a share such as 0.2, or 'k of b' such as '5 of 10, min 0.1'")
-        return value
-
-    @field_validator("scheduler")
-    @classmethod
-    def _known_schedule(cls, value: str | None) -> str | None:
-        if value is not None and not SCHEDULE.fullmatch(value):
-            raise ValueError("should be cosine, or 'step N FACTOR' with FACTOR above 0 and up to 1, such as 'step 5 0.95'")
-        return value
-
-    @field_validator("augmentation_parts")
-    @classmethod
-    def _known_parts(cls, value: str) -> str:
-        for part in value.replace(",", " ").split():
-            if part not in AUGMENTATIONS:
-                raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}")
-        return " ".join(value.replace(",", " ").split())
-
-    @field_validator("device")
-    @classmethod
-    def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
-            raise ValueError("should be auto, cpu, mps, cuda or cuda:N")
-        return value
-
-    @field_validator("input_width", "input_height")
-    @classmethod
-    def _divisible_by_8(cls, value: int | None) -> int | None:
-        if value is not None and value % 8:
-            raise ValueError(f"must be divisible by 8; try {value // 8 * 8 or 8} or {value // 8 * 8 + 8}")
-        return value
+    _share_or_hard_batches = field_validator("hard_negative_mining")(checks.share_or_hard_batches)
+    _known_schedule = field_validator("scheduler")(checks.known_schedule)
+    _known_parts = field_validator("augmentation_parts")(checks.known_parts)
+    _known_device = field_validator("device")(checks.known_device)
+    _divisible_by_8 = field_validator("input_width", "input_height")(checks.divisible_by_8)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunParameters":
-        if self.input_width is not None and self.input_height is not None:
-            check_input_size(self.input_height, self.input_width)
-        if self.dataset != "sample" and self.data_root is None:
-            raise ValueError(f"dataset {self.dataset} needs data_root, the folder that holds it (see 'Real data' in README.md)")
-        if self.hard_batches and not (0 < self.hard_batches[0] < self.hard_batches[1] == self.batch_size):
-            raise ValueError(f"hard_negative_mining {self.hard_negative_mining!r} needs k below b, and b as batch_size {self.batch_size}")
-        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs} must be below epochs {self.epochs}")
-        if self.best_model_type != "seg" and not self.decision_loss:
-            raise ValueError(
-                f"best_model_type {self.best_model_type} goes by the decision, which decision_loss False leaves untrained; use seg"
-            )
-        if (self.blackening or self.lowered_threshold) and not self.decision_loss:
-            raise ValueError("blackening and lowered_threshold go by the decision, which decision_loss False leaves untrained")
-        if (self.encoder or self.pretrained) and self.architecture.startswith("segdecnet"):
-            raise ValueError(f"encoder and pretrained are for unet and segformer; {self.architecture} has an encoder of its own")
+        checks.fits_together(self)
         return self
 
     @property
     def hard_batches(self) -> tuple[int, int, float] | None:
-        """k, b and the least share of the hard set, where hard negative mining has the form "k of b"."""
-        match = HARD_BATCHES.fullmatch(str(self.hard_negative_mining))
+        """k, b and the least share of the hard set, if ``hard_negative_mining`` has the form "k of b"."""
+        match = checks.HARD_BATCHES.fullmatch(str(self.hard_negative_mining))
         return (int(match[1]), int(match[2]), float(match[3] or 0.1)) if match else None
 
     @property
@@ -171,7 +117,7 @@ class RunParameters:
 
     @property
     def chooses_checkpoint(self) -> bool:
-        """Whether validations choose the weights that are evaluated; else these are the last."""
+        """Whether validations choose the evaluated weights. Otherwise the last weights are evaluated."""
         return self.validate and self.use_best_model
 
     @property
@@ -180,62 +126,27 @@ class RunParameters:
         return self.dataset == "sample" if self.evaluate_negatives is None else self.evaluate_negatives
 
     def as_dict(self) -> dict[str, Any]:
+        """All values by name."""
         return dataclasses.asdict(self)
 
     def given(self) -> dict[str, Any]:
-        """What differs from the defaults."""
+        """The values that differ from the defaults."""
         return {name: value for name, value in self.as_dict().items() if value != PARAMETER_DEFAULTS[name]}
 
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits that differ where runs differ (UNIDENTIFYING left out)."""
+        """Eight hexadecimal digits of the values that identify a run."""
         kept = {name: value for name, value in self.given().items() if name not in UNIDENTIFYING}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
     def differences(self, other: "RunParameters") -> dict[str, tuple[Any, Any]]:
-        """Parameters (UNIDENTIFYING left out) whose values differ, with both values."""
+        """Identifying parameters whose values differ, with both values."""
         mine, theirs = self.as_dict(), other.as_dict()
         return {name: (mine[name], theirs[name]) for name in mine if name not in UNIDENTIFYING and mine[name] != theirs[name]}
 
 
-def check_input_size(height: int, width: int) -> None:
-    """Raise ParameterError where the network's last normalisation would see fewer than two positions."""
-    if (height // 64) * (width // 64) < 2:
-        raise ParameterError(
-            f"input {width} x {height} is too small: floor(width / 64) * floor(height / 64) must be at least 2; "
-            f"try {max(128, width)} x {max(64, height)}"
-        )
-
-
-PARAMETER_HELP = {field.name: field.default.description for field in dataclasses.fields(RunParameters)}
-PARAMETER_DEFAULTS = {field.name: field.default.default for field in dataclasses.fields(RunParameters)}
-
-
-def parse_parameters(values: dict[str, Any]) -> RunParameters:
-    """Validate names, types and ranges; texts such as ``"1e-4"`` and ``"true"`` are understood.
-
-    Raises:
-        ParameterError: naming each wrong parameter, its value and the fix.
-    """
-    check_names(values, PARAMETER_HELP)
-    try:
-        return TypeAdapter(RunParameters).validate_python(values)
-    except ValidationError as error:
-        raise ParameterError("; ".join(_in_words(detail) for detail in error.errors())) from None
-
-
-def check_names(values: dict[str, Any], known: Any, what: str = "parameter") -> None:
-    """Raise ParameterError for a name that is not known, with the nearest that is."""
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
-            raise ParameterError(f"unknown {what} {name}{hint}")
-
-
-def _in_words(detail: dict[str, Any]) -> str:
-    message = detail["msg"].removeprefix("Value error, ")
-    if not detail["loc"]:
-        return message
-    name = detail["loc"][0]
-    message = message.removeprefix("Input ").replace("a valid boolean, unable to interpret input", "True or False")
-    return f"{name}: {message}, got {detail['input']!r}"
+_FIELDS = {field.name: field.default for field in dataclasses.fields(RunParameters)}
+PARAMETER_HELP = {name: field.description for name, field in _FIELDS.items()}
+PARAMETER_DEFAULTS = {name: field.default for name, field in _FIELDS.items()}
+DATA_PARAMETERS = tuple(name for name, field in _FIELDS.items() if field.json_schema_extra["is_data"])
+# Parameters that do not change the result: where a run is computed, and what the run is compared with.
+UNIDENTIFYING = tuple(name for name, field in _FIELDS.items() if not field.json_schema_extra["identifies"])

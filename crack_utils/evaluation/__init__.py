@@ -1,1 +1,16 @@
-""""""
+"""Evaluation: thresholds from val, figures of test, and any photo by tiles.
+
+Add here what happens between a network's predictions and stored figures; a figure itself is one entry in ``scoring/figures.py``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "photo": ["PhotoPrediction", "Predictor", "predict_photo", "read_photo"],
+        "run": ["evaluate_run"],
+        "score": ["measure_test", "score_run"],
+        "thresholds": ["applied_threshold"],
+    },
+)

@@ -9,16 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crack_utils.data.decoding import decode
-from crack_utils.data.fitting import Placement, fit_image, place, unfit
+from crack_utils.data import Placement, decode, fit_image, place, unfit
 from crack_utils.errors import DataError, ParameterError
-from crack_utils.evaluation.run import applied_threshold
+from crack_utils.evaluation.thresholds import applied_threshold
 from crack_utils.evaluation.tiles import blend, tile_size
-from crack_utils.networks.devices import resolve_device
-from crack_utils.networks.prediction import check_finite
-from crack_utils.networks.registry import build_model
-from crack_utils.scoring.geometry import crack_geometry
-from crack_utils.store.run import Run
+from crack_utils.networks import build_model, resolve_device
+from crack_utils.scoring import check_finite, crack_geometry
+from crack_utils.store import Run
 
 
 def read_photo(source: Path | str | bytes | memoryview, channels: int) -> np.ndarray:
@@ -71,8 +68,8 @@ class Predictor:
         MissingRun: the run was not trained, or not evaluated.
     """
 
-    def __init__(self, run: Run):
-        self.params, facts, metrics = run.load_params(), run.load_facts(), run.load_metrics()
+    def __init__(self, run: Run, build_model: Callable = build_model):
+        self.params, facts, metrics = run.params.load(), run.params.facts(), run.metrics.load()
         self.input_size = facts["input_height"], facts["input_width"]
         self.scale = facts.get("scale", 1.0)  # runs of an earlier version did not keep it
         self.threshold, self.decision_threshold = metrics["segmentation_2px"]["threshold"], metrics["decision"]["threshold"]
@@ -81,7 +78,7 @@ class Predictor:
         except ParameterError:  # trained on another machine
             self.device = resolve_device("auto")
         self.model = build_model(self.params, fresh=False)
-        run.load_model(self.model)
+        run.model.load_into(self.model)
         self.model.to(self.device).eval()
 
     def __call__(self, image: np.ndarray, on_tile: Callable[[int, int], None] | None = None) -> PhotoPrediction:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from crack_utils.data.fitting import Placement
+from crack_utils.data import Placement
 
 OVERLAP = 0.25  # of a tile's side, at least: what one tile sees at its edge, another sees with more around it
 

@@ -11,15 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from crack_utils.config.parameters import PARAMETER_DEFAULTS, UNIDENTIFYING
-from crack_utils.config.run_names import is_run_name
+from crack_utils.config import FOLDERS, PARAMETER_DEFAULTS, UNIDENTIFYING, is_run_name, plain
 from crack_utils.errors import MissingRun, UserError
-from crack_utils.reporting.html import plain
-from crack_utils.store.places import home
-from crack_utils.store.record import F1_DEVIATION, is_comparable, published
-from crack_utils.store.run import Run
+from crack_utils.store import F1_DEVIATION, Run, home, is_comparable, published
 
-FOLDERS = ("data_root", "negatives_root")
 NAMES = ("architecture", "encoder", "optimizer", "dataset")  # parameters whose values tell what they are
 FIGURES = ("val F1", "test F1", "precision", "recall", "decision F1")
 
@@ -63,7 +58,7 @@ def _unreadable(run: Run) -> str | None:
 
 def differing(runs: Sequence[Run]) -> list[str]:
     """The parameters whose values differ between runs, the seed and what does not change a run left out."""
-    given = [run.load_params().as_dict() for run in runs]
+    given = [run.params.load().as_dict() for run in runs]
     kept = [name for name in PARAMETER_DEFAULTS if name not in (*UNIDENTIFYING, "seed")]
     return [name for name in kept if len({str(values[name]) for values in given}) > 1]
 
@@ -89,7 +84,7 @@ def _group_names(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _row(run: Run, names: list[str]) -> dict[str, Any]:
-    resolved, metrics = run.load_resolved(), run.load_metrics()
+    resolved, metrics = run.params.resolved(), run.metrics.load()
     given = resolved["given"]
     values = {name: _shown(name, given.get(name, PARAMETER_DEFAULTS[name])) for name in names}
     segmentation = metrics["segmentation_2px"]
@@ -105,7 +100,7 @@ def _row(run: Run, names: list[str]) -> dict[str, Any]:
         "precision": segmentation["precision"],
         "recall": segmentation["recall"],
         "decision F1": metrics["decision"]["f1"],
-        "minutes": run.load_history()["time_s"].sum() / 60,
+        "minutes": run.history.load()["time_s"].sum() / 60,
         "published F1": published(resolved["record_run"], resolved["seed"])["f1"].mean() if comparable else float("nan"),
     }
 
@@ -134,13 +129,13 @@ def histories(frame: pd.DataFrame) -> dict[str, list[pd.DataFrame]]:
 
 
 def _history(run: Run) -> pd.DataFrame:
-    history = run.load_history()
-    return history.assign(val_f1=np.nan) if run.load_params().validate_on_test else history  # its validations saw test
+    history = run.history.load()
+    return history.assign(val_f1=np.nan) if run.params.load().validate_on_test else history  # its validations saw test
 
 
 def _f1_by_image(runs: Sequence[str]) -> pd.Series:
     """Each image's F1, the mean over runs, by photo and stem."""
-    return pd.concat([Run(name).load_per_image().set_index(["photo", "stem"])["f1"] for name in runs], axis=1, join="inner").mean(axis=1)
+    return pd.concat([Run(name).per_image.load().set_index(["photo", "stem"])["f1"] for name in runs], axis=1, join="inner").mean(axis=1)
 
 
 def chance_between_seeds(groups: dict[str, pd.DataFrame], *counts: int) -> tuple[float, float] | None:

@@ -13,12 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crack_utils.config.files import read_yaml, resolve_folders
-from crack_utils.config.parameters import RunParameters, check_names, parse_parameters
-from crack_utils.config.run_names import check_run_name
+from crack_utils.config import RunParameters, check_names, check_run_name, parse_parameters, read_yaml, resolve_folders
 from crack_utils.errors import ParameterError
-from crack_utils.store.places import REPOSITORY, home
-from crack_utils.store.run import Run
+from crack_utils.store import REPOSITORY, Run, home
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from crack_utils.data.sample import ensure_sample
+from crack_utils.data import ensure_sample
 from crack_utils.errors import ParameterError
 from crack_utils.many.members import Member
 from crack_utils.many.progress import is_finished
-from crack_utils.store.places import sample_folder
+from crack_utils.store import is_claimed, sample_folder
 
 GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
 
@@ -113,7 +113,7 @@ def run_members(
 
 
 def _run_one(member: Member, command: list[str], environment: dict[str, str], start: Callable[..., subprocess.Popen | None]) -> str:
-    if member.run.is_claimed:
+    if is_claimed(member.run):
         return "failed: in the hands of another process"
     log = member.run.path("output.log")
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from crack_utils.errors import UserError
 from crack_utils.many.members import Member
-from crack_utils.store.places import report_dir
+from crack_utils.store import report_dir
 
 
 def is_finished(member: Member, pages: bool) -> bool:
@@ -28,7 +28,7 @@ def state(member: Member, pages: bool) -> str:
 def _is_of(member: Member) -> bool:
     """Whether the run's folder holds a training with the member's parameters."""
     with contextlib.suppress(UserError):  # what cannot be read is not finished: running the member says why
-        return not member.run.load_params().differences(member.params)
+        return not member.run.params.load().differences(member.params)
     return False
 
 
@@ -39,8 +39,8 @@ def progress_table(members: list[Member], states: dict[str, str]) -> pd.DataFram
         history, test_f1 = pd.DataFrame({"epoch": [], "val_f1": []}), float("nan")
         if _is_of(member):
             with contextlib.suppress(UserError):  # not there yet
-                history = member.run.load_history()
-                test_f1 = member.run.load_metrics()["segmentation_2px"]["f1"]
+                history = member.run.history.load()
+                test_f1 = member.run.metrics.load()["segmentation_2px"]["f1"]
         rows.append(
             {
                 "member": member.label or member.run.name,

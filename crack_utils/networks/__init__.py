@@ -1,1 +1,16 @@
-""""""
+"""Networks: from an image to a decision and a segmentation.
+
+Add a network as one file here and one entry in ``NETWORKS`` of ``crack_utils/config/choices.py``.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "devices": ["hardware", "resolve_device"],
+        "prediction": ["predict"],
+        "registry": ["build_model", "count_parameters"],
+        "segdecnet": ["SegDecNet", "SegDecNetJim", "SegDecNetPlusPlus"],
+    },
+)

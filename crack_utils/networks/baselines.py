@@ -1,4 +1,7 @@
-"""Modern baselines of segmentation_models_pytorch behind SegDecNet's two outputs. The library is an extra, imported when asked for."""
+"""Modern baselines of segmentation_models_pytorch with SegDecNet's two outputs.
+
+The library is an extra. The library is imported only when such a network is built.
+"""
 
 import difflib
 from types import ModuleType
@@ -7,55 +10,49 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from crack_utils.config import NETWORKS
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.networks.segdecnet import pool
 
-DEFAULT_ENCODERS = {"unet": "resnet34", "segformer": "mit_b1"}
 STRIDE = 32  # of every encoder used here
 
 
 class Baseline(nn.Module):
-    """U-Net or SegFormer, with a linear decision on the deepest features and the logits, as SegDecNet decides.
+    """A segmentation network of the library with a linear decision on the deepest features and the logits, as in SegDecNet.
 
     Args:
-        architecture: unet or segformer.
-        encoder: one of segmentation_models_pytorch's; None takes DEFAULT_ENCODERS'.
+        encoder: the name of an encoder of segmentation_models_pytorch.
         in_channels: channels of the input image.
-        pretrained: ImageNet weights for the encoder, fetched from the internet when first needed; else random ones.
-        gradient_flow_adjustment: keep the decision loss from reaching the encoder and the segmentation path.
+        pretrained: ImageNet weights for the encoder, fetched from the internet when first needed; otherwise random weights.
+        gradient_flow_adjustment: keep the decision loss out of the encoder and the segmentation.
 
     Raises:
-        ParameterError: no such encoder, or the library is not installed.
+        ParameterError: there is no such encoder, or the library is not installed.
         UserError: the weights cannot be fetched.
     """
 
-    def __init__(
-        self,
-        architecture: str,
-        encoder: str | None = None,
-        in_channels: int = 3,
-        pretrained: bool = False,
-        gradient_flow_adjustment: bool = True,
-    ):
+    kind: str  # the network's name in the library
+    default_encoder: str
+
+    def __init__(self, encoder: str | None = None, in_channels: int = 3, pretrained: bool = False, gradient_flow_adjustment: bool = True):
         super().__init__()
         smp = _library()
-        encoder = encoder or DEFAULT_ENCODERS[architecture]
+        encoder = encoder or self.default_encoder
         known = smp.encoders.get_encoder_names()
-        if encoder not in known and not encoder.startswith("tu-"):  # those are timm's
+        if encoder not in known and not encoder.startswith("tu-"):  # names with tu- are timm's
             raise ParameterError(f"encoder: no {encoder!r}; near are {', '.join(difflib.get_close_matches(encoder, known, n=4, cutoff=0))}")
-        kind = {"unet": smp.Unet, "segformer": smp.Segformer}[architecture]
         mean, std = [0.0] * in_channels, [1.0] * in_channels
+        weights = "imagenet" if pretrained else None
         try:
-            if pretrained:  # what the weights were trained on
+            if pretrained:  # normalise as the weights' own training did
                 statistics = smp.encoders.get_preprocessing_params(encoder)
                 mean, std = ([sum(statistics[name]) / 3] if in_channels == 1 else statistics[name] for name in ("mean", "std"))
-            self.network = kind(encoder, encoder_weights="imagenet" if pretrained else None, in_channels=in_channels, classes=1)
+            self.network = getattr(smp, self.kind)(encoder, encoder_weights=weights, in_channels=in_channels, classes=1)
         except OSError as error:
             raise UserError(f"pretrained: cannot fetch the ImageNet weights of {encoder} ({error}); set pretrained to False") from error
         except (ValueError, KeyError, RuntimeError) as error:
-            raise ParameterError(
-                f"encoder: {encoder} does not work in {architecture} ({error}); try {DEFAULT_ENCODERS[architecture]}"
-            ) from None
+            name = type(self).__name__
+            raise ParameterError(f"encoder: {encoder} does not work in {name} ({error}); try {self.default_encoder}") from None
         self.gradient_flow_adjustment = gradient_flow_adjustment
         self.decision_head = nn.Linear(2 * self.network.encoder.out_channels[-1] + 2, 1)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
@@ -74,6 +71,18 @@ class Baseline(nn.Module):
         if self.gradient_flow_adjustment:
             deepest, seg_logits = deepest.detach(), seg_logits.detach()
         return self.decision_head(pool(deepest, seg_logits))
+
+
+class UNet(Baseline):
+    """U-Net."""
+
+    kind, default_encoder = "Unet", NETWORKS["unet"].encoder
+
+
+class SegFormer(Baseline):
+    """SegFormer."""
+
+    kind, default_encoder = "Segformer", NETWORKS["segformer"].encoder
 
 
 def _library() -> ModuleType:

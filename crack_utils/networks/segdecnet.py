@@ -1,6 +1,6 @@
 """SegDecNet and its family: one network that segments a crack and decides whether there is one.
 
-Two-stage design of Božič, Tabernik and Skočaj (Computers in Industry, 2021), here with a decoder up to full resolution.
+The two-stage design is that of Božič, Tabernik and Skočaj (Computers in Industry, 2021). This decoder goes up to full resolution.
 """
 
 from itertools import pairwise
@@ -13,8 +13,8 @@ from torch.nn import functional as F
 class FeatureNorm(nn.Module):
     """Normalise each channel of each sample over its pixels: ``scale * (x - mean) / sqrt(std + eps) + bias``.
 
-    ``std`` is the unbiased standard deviation, and it is what stands under the root: the published definition, which
-    InstanceNorm (a variance under the root) does not reproduce.
+    ``std`` is the unbiased standard deviation. The published definition takes the root of the standard deviation; InstanceNorm takes
+    the root of the variance.
 
     Args:
         channels: C of the (N, C, H, W) input; H * W must be at least 2.
@@ -48,12 +48,12 @@ def segmentation_head(in_channels: int, kernel_size: int) -> nn.Sequential:
 
 
 def pool(features: torch.Tensor, seg_logits: torch.Tensor) -> torch.Tensor:
-    """What a decision is made of: global maxima, then means, of (N, C, h, w) features, then of the logits: (N, 2 C + 2)."""
+    """The decision's input, (N, 2 C + 2): maxima and means of (N, C, h, w) features, then maximum and mean of the logits."""
     return torch.cat([features.amax((2, 3)), features.mean((2, 3)), seg_logits.amax((2, 3)), seg_logits.mean((2, 3))], dim=1)
 
 
 class UpBlock(nn.Module):
-    """One decoder step: upsample by 2, join behind the skip, convolve."""
+    """One decoder step: upsample by 2, append to the skip, convolve."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int, blocks: int):
         super().__init__()
@@ -62,7 +62,7 @@ class UpBlock(nn.Module):
         self.blocks = nn.Sequential(*(conv_block(a, b) for a, b in pairwise(channels)))
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        # The transposed convolution comes out 3 pixels too large each way: 2 go at the left and top, 1 at the far side.
+        # The transposed convolution's output is 3 pixels too large: remove 2 at the left and top, 1 at the right and bottom.
         upsampled = self.upsample(x)[:, :, 2:-1, 2:-1]
         return self.blocks(torch.cat([skip, upsampled], dim=1))
 
@@ -72,7 +72,7 @@ class SegDecNet(nn.Module):
 
     Args:
         in_channels: channels of the input image.
-        gradient_flow_adjustment: keep the decision loss from reaching the encoder and the segmentation path.
+        gradient_flow_adjustment: keep the decision loss out of the encoder and the segmentation.
     """
 
     def __init__(self, in_channels: int = 3, gradient_flow_adjustment: bool = True):
@@ -89,7 +89,7 @@ class SegDecNet(nn.Module):
         self.decision_head = nn.Linear(66, 1)
 
     def build_segmentation(self) -> None:
-        """Make the layers :meth:`segment` uses."""
+        """Make the layers that :meth:`segment` uses."""
         self.up3 = UpBlock(1024, 64, 16, blocks=1)
         self.up2 = UpBlock(16, 64, 16, blocks=4)
         self.up1 = UpBlock(16, 32, 8, blocks=3)
@@ -124,7 +124,7 @@ class SegDecNet(nn.Module):
 
 
 class SkipGate(nn.Module):
-    """A skip's 1x1 convolution, each channel multiplied by a gate in (0, 1) that the skip's global mean opens."""
+    """Convolve a skip by 1 x 1 and multiply each channel by a gate in (0, 1). The gate is computed from the skip's global mean."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -140,7 +140,7 @@ class SkipGate(nn.Module):
 
 
 class SegDecNetPlusPlus(SegDecNet):
-    """SegDecNet++: each skip passes a gate of its own (the original shares one between two skips by a slip)."""
+    """SegDecNet++: each skip has its own gate. (In the original code two skips share one gate by mistake.)"""
 
     def build_segmentation(self) -> None:
         super().build_segmentation()
@@ -151,19 +151,11 @@ class SegDecNetPlusPlus(SegDecNet):
 
 
 class SegDecNetJim(SegDecNet):
-    """SegDecNet without decoder: segmentation at 1/8 of the input's size, brought up by repeating pixels."""
+    """SegDecNet without decoder: segmentation at 1/8 of the input's size, enlarged by repeating pixels."""
 
     def build_segmentation(self) -> None:
         self.seg_head = segmentation_head(1024, 1)
 
     def segment(self, v1: torch.Tensor, v2: torch.Tensor, v3: torch.Tensor, v4: torch.Tensor) -> torch.Tensor:
-        # The decision's average pool by 8 gives these logits back as they were.
+        # The decision averages these logits over 8 x 8 pixels, which gives the small logits back unchanged.
         return F.interpolate(self.seg_head(v4), scale_factor=8, mode="nearest")
-
-
-FAMILY = {"segdecnet": SegDecNet, "segdecnet++": SegDecNetPlusPlus, "segdecnet-jim": SegDecNetJim}
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -2,16 +2,13 @@
 
 from typing import Any
 
-from crack_utils.config.files import resolve_folders
-from crack_utils.config.parameters import PARAMETER_HELP, RunParameters, check_names, parse_parameters
-from crack_utils.config.run_names import check_run_name
-from crack_utils.data.run_data import RunData
+from crack_utils.config import PARAMETER_HELP, RunParameters, check_names, check_run_name, parse_parameters, resolve_folders
+from crack_utils.data import RunData, data_facts, find_data
 from crack_utils.errors import ParameterError
 from crack_utils.many.comparison import find_runs
 from crack_utils.notebook.showing import show, show_notice, show_notices
 from crack_utils.reporting.comparison import notices as comparison_notices
-from crack_utils.store.places import sample_folder
-from crack_utils.store.run import Run, find_run
+from crack_utils.store import Run, find_run, sample_folder
 
 _IPYTHON_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 _PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
@@ -63,7 +60,7 @@ def read_run(namespace: dict[str, Any], *more: str, quiet: bool = False) -> Run:
     which = "" if name else " (the newest finished training)"
     if not quiet:
         show(f"Run **{run.name}**{which}.")
-        show_notices(run.load_facts())
+        show_notices(run.params.facts())
     return run
 
 
@@ -102,6 +99,6 @@ def check_count(name: str, value: Any) -> int:
 
 def load_data(params: RunParameters) -> RunData:
     """The data a run's parameters name, with the notices that belong to it."""
-    data = RunData(params, sample_folder())
-    show_notices(data.facts)
+    data = find_data(params, sample_folder())
+    show_notices(data_facts(data))
     return data

@@ -11,16 +11,15 @@ import pandas as pd
 from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
-from crack_utils.config.parameters import RunParameters
-from crack_utils.data.crops import Crop
-from crack_utils.notebook.live import LiveTraining
+from crack_utils.config import RunParameters
+from crack_utils.data import Crop
+from crack_utils.notebook.widgets import LiveTraining
 from crack_utils.reporting.html import folded_log, notice, to_figure
 from crack_utils.reporting.pictures import cases, gallery, legend, outlined, still
 from crack_utils.reporting.plots import describe, readings, to_svg
-from crack_utils.scoring.thresholds import SEG_THRESHOLDS
-from crack_utils.store.examples import load_examples
-from crack_utils.store.run import Run
-from crack_utils.training.run import train_run
+from crack_utils.scoring import SEG_THRESHOLDS
+from crack_utils.store import Run, load_examples
+from crack_utils.training import train_run
 
 
 def show(text: str) -> None:
@@ -100,7 +99,7 @@ def show_examples(run: Run, kind: str, limit: int, look: str, caption: str) -> i
     examples = load_examples(run, kind, limit)
     count = 0
     if examples:
-        threshold = run.load_metrics()["segmentation_2px"]["threshold"]
+        threshold = run.metrics.load()["segmentation_2px"]["threshold"]
         shades = f"Probability: black below 0.1, white from 0.995; above {threshold:.3f} it counts as crack."
         shown, count = cases(examples, kind)
         rest = (
@@ -118,8 +117,8 @@ def show_explorer(run: Run, look: str, caption: str) -> None:
     """Show one example large. On a page its script turns this into an explorer of all examples that the page shows."""
     example = load_examples(run, "median", 1)[0]
     thresholds = " ".join(f"{value:.6g}" for value in SEG_THRESHOLDS)
-    chosen = int(np.abs(SEG_THRESHOLDS - run.load_metrics()["segmentation_2px"]["threshold"]).argmin())
-    note = " data-lowered" if run.load_params().lowered_threshold else ""
+    chosen = int(np.abs(SEG_THRESHOLDS - run.metrics.load()["segmentation_2px"]["threshold"]).argmin())
+    note = " data-lowered" if run.params.load().lowered_threshold else ""
     show_pictures(
         f'<div class="explorer" data-thresholds="{thresholds}" data-chosen="{chosen}"{note}>{still("median", example)}</div>' + legend(),
         "explorer",
@@ -130,7 +129,7 @@ def show_explorer(run: Run, look: str, caption: str) -> None:
 
 def show_log(run: Run) -> None:
     """Show a run's log, folded."""
-    display(HTML(folded_log(run.load_log())))
+    display(HTML(folded_log(run.log.load())))
 
 
 def train(params: RunParameters, run_name: str | None, live: LiveTraining | None) -> Run:

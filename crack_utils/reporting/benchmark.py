@@ -11,14 +11,12 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from crack_utils.config.parameters import parse_parameters
-from crack_utils.data.crops import Crop
-from crack_utils.data.run_data import RunData
+from crack_utils.config import parse_parameters
+from crack_utils.data import Crop, data_facts, find_data
 from crack_utils.evaluation.run import score_run
-from crack_utils.networks.segdecnet import SegDecNet
-from crack_utils.scoring.benchmark import SIZE, _timed
-from crack_utils.store.places import sample_folder
-from crack_utils.store.run import Run
+from crack_utils.networks import SegDecNet
+from crack_utils.scoring import SIZE, timed
+from crack_utils.store import Run, sample_folder
 
 
 def report(images: int = 1124) -> pd.DataFrame:
@@ -29,7 +27,7 @@ def report(images: int = 1124) -> pd.DataFrame:
         os.environ["CRACK_HOME"] = folder  # this process ends with the benchmark
         print(f"Generating {images} test images of 640 x 360 and their predictions ...", flush=True)
         run = _generated_run(Path(folder) / "data", images)
-        (whole, whole_s), (_, pages_s) = (_timed(runner.execute_and_render, run.load_params(), run, again) for again in (False, True))
+        (whole, whole_s), (_, pages_s) = (timed(runner.execute_and_render, run.params.load(), run, again) for again in (False, True))
         rows = [("execute the five notebooks and render their pages (s)", whole_s), ("render the pages alone (s)", pages_s)]
         found = sorted(whole.parent.glob("*.html"))
         rows += [(f"{path.name} (MB)", path.stat().st_size / 1e6) for path in found]
@@ -48,15 +46,15 @@ def _generated_run(root: Path, images: int) -> Run:
             Image.fromarray(photo.clip(0, 255).astype(np.uint8)).convert("RGB").save(stem.with_suffix(".jpg"), quality=90)
             Image.fromarray(mask).save(stem.with_suffix(".png"))
     params = parse_parameters({"dataset": "crack500", "data_root": str(root), "device": "cpu"})
-    run, data = Run("generated"), RunData(params, sample_folder())
-    run.save_params(params, {"device": "cpu", "input_height": 360, "input_width": 640, "evaluate_negatives": False}, data.facts)
+    run, data = Run("generated"), find_data(params, sample_folder())
+    run.params.save(params, {"device": "cpu", "input_height": 360, "input_width": 640, "evaluate_negatives": False}, data_facts(data))
     falling = np.exp(-np.arange(params.epochs) / 20)
     rows = [dict(epoch=n + 1, loss=v, loss_segmentation=v, loss_decision=v, learning_rate=0.001, time_s=1.0) for n, v in enumerate(falling)]
     for row in rows[:: params.validation_n_epochs]:
         row |= {f"val_{name}": 1 - row["loss"] for name in ("precision", "recall", "f1", "decision_ap")} | {"val_seg_threshold": 0.5}
-    run.save_history(rows)
-    run.log("Generated: nothing was trained")
-    run.save_model(SegDecNet())
+    run.history.save(rows)
+    run.log.add("Generated: nothing was trained")
+    run.model.save(SegDecNet())
 
     def predicted(split: str) -> Iterator[tuple[Crop, torch.Tensor, float]]:
         for crop in data.split(split).crops:

@@ -6,13 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crack_utils.config.parameters import UNIDENTIFYING
+from crack_utils.config import UNIDENTIFYING
 from crack_utils.many.comparison import FIGURES, FOLDERS, _f1_by_image, by_group, chance_between_seeds, differing
 from crack_utils.reporting.html import Link, plain
-from crack_utils.scoring.uncertainty import FEW_PHOTOS, LEAST_PHOTOS, paired_difference
-from crack_utils.store.places import relative_url, report_dir
-from crack_utils.store.record import F1_DEVIATION, F1_NOISE, differences, is_comparable
-from crack_utils.store.run import Run
+from crack_utils.scoring import FEW_PHOTOS, LEAST_PHOTOS, paired_difference
+from crack_utils.store import F1_DEVIATION, F1_NOISE, Run, differences, is_comparable, relative_url, report_dir
 
 
 def summary_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,21 +91,21 @@ def _link(name: str, page: str) -> Link | str:
 def common_table(runs: Sequence[Run]) -> pd.DataFrame:
     """The parameters that all the runs share and that are not the write-up's; folders stay out of a page that is passed on."""
     hidden = {*UNIDENTIFYING, "seed", *FOLDERS, *differing(runs)}
-    rows = {name: value for name, value in runs[0].load_params().given().items() if name not in hidden}
+    rows = {name: value for name, value in runs[0].params.load().given().items() if name not in hidden}
     return pd.DataFrame({"Parameter": rows.keys(), "Value": pd.Series(list(rows.values()), dtype=object)})
 
 
 def notices(runs: Sequence[Run]) -> list[str]:
     """What a reader must know of the runs' data before comparing any figure."""
-    facts = {run.name: run.load_facts() for run in runs}
+    facts = {run.name: run.params.facts() for run in runs}
     first = next(iter(facts.values()))
     texts = ["The images are drawn by a program. They are not photos."] if any(fact["drawn"] for fact in facts.values()) else []
-    if len({frozenset(run.load_per_image()["stem"]) for run in runs}) > 1:
+    if len({frozenset(run.per_image.load()["stem"]) for run in runs}) > 1:
         titles = ", ".join(sorted({fact["test_title"] for fact in facts.values()}))
         texts.append(f"These runs were not tested on the same images ({titles}): their figures cannot be compared.")
     elif first.get("test_is_part_of_official") and not first["drawn"]:
         texts.append(f"Test figures are those of the {first['test_title']}, not of the whole official test set.")
-    resolved = [run.load_resolved() for run in runs]
+    resolved = [run.params.resolved() for run in runs]
     unlike = [values["run_name"] for values in resolved if is_comparable(values) and differences(values)]
     if unlike:
         texts.append(f"Not trained like the published runs they are set beside, as their pages tell: {', '.join(unlike)}.")

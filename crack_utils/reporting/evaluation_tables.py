@@ -1,12 +1,13 @@
 """The evaluation page's tables."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
 from crack_utils.reporting.tables import SCORE_NAMES
-from crack_utils.scoring.images import WIDTHS_PX
+from crack_utils.scoring import FIGURES, WIDTHS_PX, Figure
 
 
 def headline_table(results: dict[str, Any]) -> pd.DataFrame:
@@ -47,42 +48,17 @@ def _percent(bounds: list[float | None], digits: int) -> str:
     return "" if None in bounds else f"{100 * bounds[0]:.{digits}f} to {100 * bounds[1]:.{digits}f} %"
 
 
-PROTOCOL_NAMES = {
-    "record_2px_mean": "the record: plus of 2 px, tolerance for precision alone; mean over images",
-    "record_2px_pooled": "the same, pixels of all images pooled",
-    "disc_0px_mean": "exact pixels; mean over images (F1 is Dice)",
-    "disc_0px_pooled": "exact pixels; pooled (F1 is Dice)",
-    "disc_2px_mean": "disc of 2 px, both sides; mean over images",
-    "disc_2px_pooled": "disc of 2 px, both sides; pooled",
-    "disc_5px_mean": "disc of 5 px, both sides; mean over images",
-    "disc_5px_pooled": "disc of 5 px, both sides; pooled",
-}
-OVERLAP_NAMES = {
-    "crack_iou_mean": "IoU of crack, mean over images",
-    "crack_iou_pooled": "IoU of crack, pooled",
-    "mean_iou_pooled": "mean IoU (of crack and of the rest), pooled",
-    "dice_mean": "Dice, mean over images",
-    "dice_pooled": "Dice, pooled",
-    "average_precision_pooled": "average precision of pixels, pooled (to about three digits)",
-    "cl_dice_mean": "clDice (centrelines), mean over images",
-    "hd95_mean_px": "HD95, mean over images (px; less is better; one far false alarm counts much)",
-    "hd95_median_px": "HD95, median over images (px)",
-}
-
-
-def protocols_table(results: dict[str, Any]) -> pd.DataFrame:
-    """Precision, recall and F1 by every protocol."""
-    rows = [(title, *results["protocols"][name].values()) for name, title in PROTOCOL_NAMES.items()]
+def protocols_table(results: dict[str, Any], figures: Iterable[Figure] = FIGURES) -> pd.DataFrame:
+    """Precision, recall and F1 by every way of counting."""
+    found = results["protocols"]
+    rows = [(title, *scores.values()) for figure in figures if figure.table == "protocols" for title, scores in figure.rows(found)]
     return pd.DataFrame(rows, columns=["Protocol", "Precision", "Recall", "F1"], dtype=object)
 
 
-def overlap_table(results: dict[str, Any]) -> pd.DataFrame:
-    """What else is in use; the oracles choose thresholds on the very images they score."""
-    found = results["protocols"]
-    rows = [(title, found[name]) for name, title in OVERLAP_NAMES.items()]
-    rows.append(("expected calibration error of pixels, pooled (less is better)", found["calibration"]["ece"]))
-    rows.append(("ODS (oracle: F1, disc of 2 px, pooled, at that of the 180 thresholds best on test)", found["oracle"]["ods"]))
-    rows.append(("OIS (oracle: the same, at each image's own best threshold)", found["oracle"]["ois"]))
+def overlap_table(results: dict[str, Any], figures: Iterable[Figure] = FIGURES) -> pd.DataFrame:
+    """The other figures in use. The oracles stand last: they choose thresholds on the very images they score."""
+    figures = sorted((figure for figure in figures if figure.table != "protocols"), key=lambda figure: figure.table == "oracles")
+    rows = [row for figure in figures for row in figure.rows(results["protocols"])]
     return pd.DataFrame(rows, columns=["Figure", "On test"], dtype=object)
 
 

@@ -7,8 +7,7 @@ import pandas as pd
 
 from crack_utils.reporting.evaluation_tables import failures_table
 from crack_utils.reporting.words import _count
-from crack_utils.scoring.images import FAR_PX
-from crack_utils.scoring.uncertainty import FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
+from crack_utils.scoring import FAR_PX, FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
 
 
 def certainty(results: dict[str, Any], facts: dict[str, Any]) -> str:

@@ -1,16 +1,16 @@
-"""What an executed notebook tells of itself."""
+"""Whether, how far and when a notebook was executed, read from the notebook itself."""
 
 from nbformat import NotebookNode
 
 
 def completed(notebook: NotebookNode) -> bool:
-    """Whether every cell was really executed; papermill marks cells of a dead kernel as completed all the same."""
+    """Whether every cell was really executed. Papermill also marks cells as completed after their kernel died."""
     about = notebook.metadata.get("papermill", {})
     return bool(about.get("end_time")) and about.get("exception") is not True and _first_unexecuted(notebook) is None
 
 
 def _first_unexecuted(notebook: NotebookNode) -> int | None:
-    """The number, from 1, of the first code cell that the kernel never answered for; None where there is none."""
+    """The number (from 1) of the first code cell that the kernel never answered; None if it answered all."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, start=1):
         is_skipped = "skip-execution" in cell.metadata.get("tags", [])
@@ -20,7 +20,7 @@ def _first_unexecuted(notebook: NotebookNode) -> int | None:
 
 
 def diagnose(notebook: NotebookNode) -> str | None:
-    """Why a notebook did not come to its end, in one sentence; None where nothing says so."""
+    """Why a notebook did not finish, in one sentence; None if it finished or if papermill did not execute it."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, start=1):
         is_meant = "raises-exception" in cell.metadata.get("tags", [])
@@ -30,14 +30,12 @@ def diagnose(notebook: NotebookNode) -> str | None:
                 return f"This notebook stopped in code cell {number} of {len(code)}: {output.ename}: {message}"
     if "papermill" in notebook.metadata and not completed(notebook):
         number = _first_unexecuted(notebook) or len(code)
-        return (
-            f"This notebook did not come to its end: in code cell {number} of {len(code)} its kernel died, or it was stopped or timed out."
-        )
+        return f"This notebook did not finish: in code cell {number} of {len(code)} the kernel died or was stopped, or time ran out."
     return None
 
 
-def provenance(notebook: NotebookNode) -> dict[str, str]:
-    """What papermill noted of the execution, for a page that no run stands behind."""
+def execution_rows(notebook: NotebookNode) -> dict[str, str]:
+    """Papermill's notes on the execution, for the page of a notebook that belongs to no run."""
     about = notebook.metadata.get("papermill", {})
     rows = {"Executed": about.get("start_time", "not recorded")}
     if about.get("duration") is not None:

@@ -1,23 +1,14 @@
 """Tables and texts as HTML."""
 
 import html
-import re
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-LONG_CELL = 40  # characters; such a cell may break into lines
-WIDE, MANY_ROWS = 4, 40  # more columns do not fit a phone; more rows are better scrolled than stacked
+from crack_utils.config import plain
 
-
-def plain(value: Any) -> str:
-    """A cell's text: six significant digits, seven for numbers close to 1, whole numbers as they are."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "none"
-    if isinstance(value, float | np.floating):
-        return f"{value:.7g}" if 0.999 < value < 1 else f"{value:.6g}"
-    return str(value)
+LONG_CELL = 40  # characters; a longer cell may break into lines
+WIDE, MANY_ROWS = 4, 40  # more columns do not fit a phone; with more rows a table is scrolled instead of stacked
 
 
 class Link(NamedTuple):
@@ -28,33 +19,28 @@ class Link(NamedTuple):
 
 
 class Html(str):
-    """A cell that is HTML already."""
+    """A cell's text that is HTML already."""
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if isinstance(value, Html):
-        return value
-    if isinstance(value, Link):
-        return f'<a href="{html.escape(value.href)}">{_breakable(value.text)}</a>'
-    return _breakable(plain(value))
-
-
-def _data(name: str, cell: str) -> str:
-    kind = ' class="text"' if len(re.sub("<[^>]*>", "", cell)) > LONG_CELL else ""
-    return f'<td{kind} data-label="{name}">{cell}</td>'
+        return f'<td data-label="{name}">{value}</td>'
+    text = value.text if isinstance(value, Link) else plain(value)
+    kind = ' class="text"' if len(text) > LONG_CELL else ""
+    shown = f'<a href="{html.escape(value.href)}">{_breakable(text)}</a>' if isinstance(value, Link) else _breakable(text)
+    return f'<td{kind} data-label="{name}">{shown}</td>'
 
 
 def _breakable(text: str) -> str:
-    """HTML of a text whose long words may break behind an underscore."""
+    """A text as HTML; long words may break after an underscore."""
     return html.escape(text).replace("_", "_<wbr>")
 
 
 def to_html(frame: pd.DataFrame, kind: str = "") -> str:
-    """An HTML table of the further class ``kind``. One too wide for a narrow screen is stacked there, each cell behind its
-    column's name."""
+    """An HTML table with the additional class ``kind``. A narrow screen stacks the cells of a wide table, each after its column's name."""
     names = [html.escape(str(name)) for name in frame.columns]
     head = "".join(f'<th scope="col">{_breakable(str(name))}</th>' for name in frame.columns)
-    cells = [list(map(_data, names, map(_cell, row))) for row in frame.itertuples(index=False)]
+    cells = [list(map(_cell, names, row)) for row in frame.itertuples(index=False)]
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     is_wide = len(names) > WIDE or any('class="text"' in cell for row in cells for cell in row)
     kind += " results stacked" if len(frame) == 1 or (is_wide and len(frame) <= MANY_ROWS) else " results"
@@ -62,8 +48,7 @@ def to_html(frame: pd.DataFrame, kind: str = "") -> str:
 
 
 def to_figure(frame: pd.DataFrame, key: str, caption: str, folded: bool = False, sortable: bool = False, filtered: bool = False) -> str:
-    """A table under its caption, as a page numbers it (see :func:`crack_utils.notebook.show_table`); a reader may leave out rows of a
-    ``filtered`` one."""
+    """A table below its caption, which a page numbers. Readers can sort a ``sortable`` table and hide rows of a ``filtered`` one."""
     kinds = [kind for kind, is_on in {"sortable": sortable, "filtered": filtered}.items() if is_on]
     table, caption = to_html(frame, " ".join(kinds)), html.escape(caption)
     about = f'class="table" data-key="{html.escape(key)}"'
@@ -73,11 +58,11 @@ def to_figure(frame: pd.DataFrame, key: str, caption: str, folded: bool = False,
 
 
 def notice(text: str) -> str:
-    """One thing a reader must know, set off from the rest."""
+    """A highlighted paragraph: something a reader must know."""
     return f'<p class="notice" role="note">{html.escape(text)}</p>'
 
 
 def folded_log(log: str) -> str:
-    """A log, folded."""
+    """A log that a reader can unfold."""
     summary = f"Log ({len(log.splitlines())} lines)"
     return f'<details class="log"><summary>{summary}</summary><pre>{html.escape(log)}</pre></details>'

@@ -10,14 +10,13 @@ from typing import Any
 import pandas as pd
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from crack_utils.config.run_names import TAKEN, is_run_name
+from crack_utils.config import FOLDERS_OF_A_RUN, is_run_name
 from crack_utils.errors import UserError
 from crack_utils.reporting.html import Html, Link, notice, to_figure
-from crack_utils.reporting.pages import DRAWN, THUMBNAIL, _html_cell, write_page
+from crack_utils.reporting.page import DRAWN, THUMBNAIL, _html_cell, write_page
 from crack_utils.reporting.provenance import here, started
 from crack_utils.reporting.words import architecture
-from crack_utils.store.places import relative_url, report_dir, report_index
-from crack_utils.store.run import Run
+from crack_utils.store import Run, relative_url, report_dir, report_index
 
 CHOSE_ON_TEST = "chose on test"
 ROW_TITLES = ("Example", "Run", "F1", "Precision", "Recall", "Decision F1", "Data", "Network", "Loss", "Epochs", "Trained", "State")
@@ -27,8 +26,8 @@ def write_index() -> Path:
     """Render ``report/index.html``: every run and comparison that has pages."""
     target = report_index()
     runs = [Run(name) for name in sorted(_with_pages(target.parent)) if is_run_name(name)]
-    rows = [row for run in runs if run.path("params.json").is_file() and (row := _row(run))]
-    rows += [{"Run": _link(run), "State": "stopped"} for run in runs if run.notebook("explore").is_file() and not run.has_params]
+    rows = [row for run in runs if run.params.exists and (row := _row(run))]
+    rows += [{"Run": _link(run), "State": "stopped"} for run in runs if run.notebook("explore").is_file() and not run.params.exists]
     text = (
         "# Runs\n\nEvery run that has a report, the newest first. F1, precision and recall are means within 2 pixels "
         "over the cracked test images; compare only runs on the same data. The small curve is the segmentation loss in training."
@@ -41,7 +40,7 @@ def write_index() -> Path:
         cells.append(_html_cell(notice(text)))
     frame = pd.DataFrame(rows, columns=ROW_TITLES, dtype=object).fillna("").sort_values("Trained", ascending=False, kind="stable")
     cells.append(_html_cell(to_figure(frame, "runs", "All runs.", sortable=True, filtered=True)))
-    comparisons = [run for run in runs if run.notebook("compare").is_file() and not run.has_params]
+    comparisons = [run for run in runs if run.notebook("compare").is_file() and not run.params.exists]
     if comparisons:
         links = "\n".join(f"- [{run.name}]({_link(run).href})" for run in comparisons)
         cells.append(new_markdown_cell(f"## Comparisons\n\n{links}"))
@@ -52,7 +51,7 @@ def write_index() -> Path:
 def _with_pages(folder: Path) -> Iterator[str]:
     """Names of the folders that hold an index.html; one that vanishes meanwhile is passed over."""
     for path, folders, found in os.walk(folder):
-        folders[:] = [name for name in folders if name not in TAKEN]
+        folders[:] = [name for name in folders if name not in FOLDERS_OF_A_RUN]
         if "index.html" in found and Path(path) != folder:
             yield Path(path).relative_to(folder).as_posix()
 
@@ -66,13 +65,13 @@ def _row(run: Run) -> dict[str, Any]:
     keep the others from being listed."""
     row: dict[str, Any] = {"Run": _link(run), "State": "stopped"}
     with contextlib.suppress(UserError, KeyError, TypeError, AttributeError, ValueError):
-        resolved, training = run.load_resolved(), started(run)
+        resolved, training = run.params.resolved(), started(run)
         row |= {"Data": resolved["data"]["test_title"], "Network": architecture(resolved), "drawn": resolved["data"]["drawn"]}
         row |= {"Trained": training.removesuffix(" UTC")}
-        history = run.load_history()
+        history = run.history.load()
         row |= {"Epochs": f"{len(history)} of {resolved['epochs']}", "Loss": Html(sparkline(history["loss_segmentation"].tolist()))}
         if run.is_evaluated:
-            metrics = run.load_metrics()
+            metrics = run.metrics.load()
             scores = {"F1": "f1", "Precision": "precision", "Recall": "recall"}
             scored = {title: f"{metrics['segmentation_2px'][name]:.3f}" for title, name in scores.items()}
             row |= scored | {"Decision F1": f"{metrics['decision']['f1']:.3f}", "Example": _thumbnail(run)}

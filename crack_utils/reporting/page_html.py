@@ -1,118 +1,202 @@
-"""After rendering: numbers, names, contents."""
+"""The last step of a page: it numbers figures and tables, gives ids, resolves references, lists the contents."""
 
+import dataclasses
 import html
 import re
+from html.parser import HTMLParser
+from itertools import accumulate
+from operator import itemgetter
 
-PLOT_COLORS = {  # of crack_utils.plots; style.css has what each becomes in a dark theme
-    "#ffffff": "paper",
-    "#000000": "ink",
-    "#b0b0b0": "grid",
-    "#666666": "grey",
-    "#0072b2": "blue",
-    "#d55e00": "orange",
-    "#009e73": "green",
-    "#cc79a7": "pink",
-    "#e69f00": "amber",
-    "#56b4e9": "sky",
-    "#8c6bb1": "violet",
-}
-HEADING = re.compile(r"<h([123])\b([^>]*)>(.*?)</h\1>", re.DOTALL)
-ID = re.compile(r'\bid="([^"]+)"')
-FIGURE_PART = re.compile(r'<figure\b([^>]*)>|(<figcaption>|<span class="caption">)')
-IMAGE = re.compile(r"<image\b[^>]*>(?:</image>)?")
-EMBEDDED = re.compile(r'\bhref="(data:[^"]+)"')
-KEY = re.compile(r'data-key="([^"]+)"')
-REFERENCE = re.compile(r'<a href="#((?:fig|tbl)-[^"]+)">(.*?)</a>', re.DOTALL)
 CONTENTS = "<!-- contents -->"
-
-
-def themed(svg: str, number: int) -> str:
-    """A figure of :mod:`crack_utils.plots` ready to stand in a page: as wide as there is room, its colours those of the theme, its
-    names no other figure's."""
-    svg = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r"#[0-9a-f]{6}\b", lambda match: _variable(match[0]), svg)
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\1f{number}-", svg)
-
-
-def _variable(color: str) -> str:
-    return f"var(--plot-{PLOT_COLORS[color]}, {color})" if color in PLOT_COLORS else color
+HEADINGS = ("h1", "h2", "h3")
+WITHOUT_END = ("area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "p", "source", "track", "wbr")  # p may have one
+OPTIONAL_END = ("li", "dt", "dd", "option", "thead", "tbody", "tfoot", "tr", "th", "td")
+VERBATIM = ("pre", "template")  # nothing inside is edited
+NO_DESCRIPTION = "No description has been provided for this image"
 
 
 def finish(page: str) -> str:
     """Embed each picture once, number figures and tables, name headings, resolve references, and fill in the contents."""
-    page = _embed_once(page)
-    page = re.sub(r"<pre(?=[ >])", '<pre tabindex="0"', page)  # it may scroll, by the keyboard too
-    page, numbers = _number(page)
-    page = REFERENCE.sub(lambda match: _reference(match[1], match[2], numbers), page)
-    page, headings = _name_headings(page)
-    return page.replace(CONTENTS, _contents(headings), 1)
+    walk = _Walk(page)
+    walk.feed(page)
+    walk.close()
+    return walk.edited()
 
 
-def _embed_once(page: str) -> str:
-    """An image that several examples show, as in small test sets: the first holds it, the others refer to that."""
-    first: dict[str, str] = {}
+@dataclasses.dataclass(slots=True)
+class _Element:
+    """An element of a page; its start tag reaches from ``start`` to ``end``."""
 
-    def refer(match: re.Match) -> str:
-        name, data = ID.search(match[0]), EMBEDDED.search(match[0])
-        if not (name and data) or first.setdefault(data[1], name[1]) == name[1]:
-            return match[0]
-        return f'<use id="{name[1]}" href="#{first[data[1]]}"></use>'
-
-    return IMAGE.sub(refer, page)
-
-
-def _number(page: str) -> tuple[str, dict[str, str]]:
-    """Figures and tables counted in their captions; also what each id is called, such as "Figure 3"."""
-    counts = {"Figure": 0, "Table": 0}
-    names: dict[str, str] = {}
-    current = ""
-
-    def label(match: re.Match) -> str:
-        nonlocal current
-        if match[2]:
-            opening, text = match[2], current
-            current = ""
-            return f'{opening}<span class="number">{text}.</span> ' if text else opening
-        kind = "Table" if 'class="table' in match[1] else "Figure"
-        counts[kind] += 1
-        current = f"{kind} {counts[kind]}"
-        key = KEY.search(match[1])
-        short = {"Table": "tbl", "Figure": "fig"}[kind]
-        name = f"{short}-{key[1] if key else counts[kind]}"
-        if name in names:
-            name += f"-{counts[kind]}"
-        given = ID.search(match[1])
-        names[given[1] if given else name] = current
-        return match[0] if given else f'<figure id="{name}"{match[1]}>'
-
-    return FIGURE_PART.sub(label, page), names
+    tag: str
+    attributes: dict[str, str | None]
+    start: int
+    end: int
+    is_verbatim: bool
+    words: int  # number of text pieces read before this element
+    label: str = ""  # of a figure: its number, until a caption shows it
+    is_replaced: bool = False
 
 
-def _reference(target: str, text: str, numbers: dict[str, str]) -> str:
-    return f'<a href="#{target}">{text} ({numbers[target]})</a>' if target in numbers else text
+class _Walk(HTMLParser):
+    """One walk over a page. It notes edits by their place in the page; all other text stays as it was written."""
+
+    CDATA_CONTENT_ELEMENTS = ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")  # hold text, no tags
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.page = page
+        self.line_starts = list(accumulate((len(line) + 1 for line in page.split("\n")), initial=0))
+        self.edits: list[tuple[int, int, str]] = []  # from, to, new text
+        self.open: list[_Element] = []
+        self.words: list[str] = []
+        self.ids: set[str] = set()  # of all elements but headings
+        self.pictures: dict[tuple, str] = {}  # the id of each picture's first element
+        self.counts = {"Figure": 0, "Table": 0}
+        self.numbers: dict[str, str] = {}  # by id, such as "Figure 3"
+        self.headings: list[tuple[_Element, str]] = []  # with their text
+        self.references: list[tuple[_Element, int, int]] = []  # with the place of the end tag
+        self.contents: int | None = None
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        start = self._place()
+        end = start + len(self.get_starttag_text())
+        is_verbatim = bool(self.open) and self.open[-1].is_verbatim
+        element = _Element(tag, dict(reversed(attributes)), start, end, is_verbatim or tag in VERBATIM, len(self.words))
+        if tag not in HEADINGS and element.attributes.get("id"):
+            self.ids.add(element.attributes["id"])
+        if not is_verbatim:
+            self._edit(element)
+        if tag not in WITHOUT_END:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in WITHOUT_END:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if all(element.tag != tag for element in self.open):
+            return
+        start = self._place()
+        end = self.page.index(">", start) + 1
+        while (element := self.open.pop()).tag != tag:  # an element left open would run on through the page
+            if element.tag not in OPTIONAL_END:
+                self.edits.append((start, start, f"</{element.tag}>"))
+        if element.is_replaced:
+            self.edits.append((start, end, "</use>"))
+        elif tag in HEADINGS and not element.is_verbatim:
+            self.headings.append((element, "".join(self.words[element.words :]).strip()))
+        elif tag == "a" and (element.attributes.get("href") or "").startswith(("#fig-", "#tbl-")) and not element.is_verbatim:
+            self.references.append((element, start, end))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        if self.contents is None and self.page.startswith(CONTENTS, self._place()):
+            self.contents = self._place()
+
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """HTML reads ``<![`` and an unknown word as a comment; some versions of Python raise an error."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
+    def _place(self) -> int:
+        line, column = self.getpos()
+        return self.line_starts[line - 1] + column
+
+    def _edit(self, element: _Element) -> None:
+        match element.tag:
+            case "pre":
+                self._add(element, "tabindex", "0")  # it may scroll, by the keyboard too
+            case "img":
+                self._add(element, "alt", NO_DESCRIPTION)
+            case "image":
+                self._embed_once(element)
+            case "figure":
+                self._number(element)
+            case "figcaption":
+                self._label(element)
+            case "span" if _has_class(element, "caption"):
+                self._label(element)
+
+    def _add(self, element: _Element, name: str, value: str) -> None:
+        """Add an attribute unless the element has it."""
+        if name not in element.attributes:
+            place = element.start + 1 + len(element.tag)
+            self.edits.append((place, place, f' {name}="{html.escape(value)}"'))
+
+    def _embed_once(self, image: _Element) -> None:
+        """Replace an SVG image by a reference to an earlier, equal one: in small test sets several examples show one image."""
+        shown = {name: value for name, value in image.attributes.items() if name != "id"}
+        name, address = image.attributes.get("id"), shown.get("href") or shown.get("xlink:href") or ""
+        if not name or not address.startswith("data:"):
+            return
+        first = self.pictures.setdefault(tuple(sorted(shown.items())), name)
+        if first != name:
+            image.is_replaced = True
+            ending = "></use>" if self.page.startswith("/>", image.end - 2) else ">"
+            self.edits.append((image.start, image.end, f'<use id="{html.escape(name)}" href="#{html.escape(first)}"{ending}'))
+
+    def _number(self, figure: _Element) -> None:
+        kind, short = ("Table", "tbl") if _has_class(figure, "table") else ("Figure", "fig")
+        self.counts[kind] += 1
+        figure.label = f"{kind} {self.counts[kind]}"
+        name = f"{short}-{figure.attributes.get('data-key') or self.counts[kind]}"
+        if name in self.numbers:
+            name += f"-{self.counts[kind]}"
+        self.numbers[figure.attributes.get("id") or name] = figure.label
+        self._add(figure, "id", name)
+
+    def _label(self, caption: _Element) -> None:
+        figure = next((element for element in reversed(self.open) if element.tag == "figure"), None)
+        if figure and figure.label:
+            self.edits.append((caption.end, caption.end, f'<span class="number">{figure.label}.</span> '))
+            figure.label = ""
+
+    def edited(self) -> str:
+        """The page after all edits."""
+        self._refer()
+        contents = self._name_headings()
+        if self.contents is not None:
+            self.edits.append((self.contents, self.contents + len(CONTENTS), contents))
+        pieces, done = [], 0
+        for start, end, text in sorted(self.edits, key=itemgetter(0)):
+            pieces += self.page[done:start], text
+            done = end
+        return "".join([*pieces, self.page[done:]])
+
+    def _refer(self) -> None:
+        """Add a figure's number to each reference; a reference without a target becomes plain text."""
+        for element, start, end in self.references:
+            target = element.attributes["href"][1:]
+            if target in self.numbers:
+                self.edits.append((start, start, f" ({self.numbers[target]})"))
+            elif target not in self.ids:
+                self.edits += [(element.start, element.end, ""), (start, end, "")]
+
+    def _name_headings(self) -> str:
+        """Give each heading a unique id, and return the list of contents as HTML: all headings but the title."""
+        taken, items = self.ids | self.numbers.keys(), []
+        for element, text in self.headings:
+            given = element.attributes.get("id")
+            slug = base = given or re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
+            number = 1
+            while slug in taken:
+                number += 1
+                slug = f"{base}-{number}"
+            taken.add(slug)
+            self._add(element, "id", slug)
+            if given and slug != given:
+                attributes = "".join(f' {name}="{html.escape(value or "")}"' for name, value in (element.attributes | {"id": slug}).items())
+                self.edits.append((element.start, element.end, f"<{element.tag}{attributes}>"))
+            if element.tag != "h1":
+                link = f'<a href="#{html.escape(slug)}">{html.escape(text, quote=False)}</a>'
+                items.append(f'<li class="level-{element.tag[1]}">{link}</li>')
+        return f"<ol>{''.join(items)}</ol>" if items else ""
 
 
-def _name_headings(page: str) -> tuple[str, list[tuple[int, str, str]]]:
-    """Headings with ids; also (level, id, text) of those below the title."""
-    found: list[tuple[int, str, str]] = []
-    taken: set[str] = set()
-
-    def name(match: re.Match) -> str:
-        level, text, given = int(match[1]), re.sub(r"<[^>]+>", "", match[3]).strip(), ID.search(match[2])
-        slug = base = given[1] if given else re.sub(r"[^a-z0-9]+", "-", html.unescape(text).lower()).strip("-") or "section"
-        number = 1
-        while slug in taken:
-            number += 1
-            slug = f"{base}-{number}"
-        taken.add(slug)
-        if level > 1:
-            found.append((level, slug, text))
-        return f'<h{level} id="{slug}"{ID.sub("", match[2])}>{match[3]}</h{level}>'
-
-    return HEADING.sub(name, page), found
-
-
-def _contents(headings: list[tuple[int, str, str]]) -> str:
-    items = "".join(f'<li class="level-{level}"><a href="#{slug}">{text}</a></li>' for level, slug, text in headings)
-    return f"<ol>{items}</ol>" if items else ""
+def _has_class(element: _Element, name: str) -> bool:
+    return name in (element.attributes.get("class") or "").split()

@@ -1,6 +1,5 @@
 """From executed notebooks to pages: a run's, a comparison's, the list of all runs, and those of a run that did not finish."""
 
-import base64
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,23 +8,19 @@ from typing import Any
 import nbformat
 import pandas as pd
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_markdown_cell, new_notebook
 from PIL import Image
 
-from crack_utils.reporting.exporter import CrackReportExporter
 from crack_utils.reporting.html import folded_log, notice, to_figure
 from crack_utils.reporting.index import write_index
-from crack_utils.reporting.pictures import compose, encode, key_of, overlap
+from crack_utils.reporting.page import DRAWN, THUMBNAIL, _html_cell, save_figures, write_page
+from crack_utils.reporting.pictures import encode, overlap
 from crack_utils.reporting.provenance import comparison_rows, rows
 from crack_utils.reporting.words import progress
-from crack_utils.store.examples import load_examples
-from crack_utils.store.files import write_bytes
-from crack_utils.store.places import relative_url, report_dir, report_index
-from crack_utils.store.run import Run
+from crack_utils.store import Run, load_examples, report_dir, write_bytes
 
 NOTEBOOKS = {"explore": "Data", "train": "Training", "evaluate": "Evaluation", "visualize": "Examples", "report": "Report"}  # in order
 PAGE_ORDER = ("report", "explore", "train", "evaluate", "visualize")
-DRAWN = "Images of the drawn sample are drawn by a program. They are not photos."
 
 
 def page_name(notebook: str) -> str:
@@ -49,7 +44,7 @@ def render(run: Run, shown: Sequence[str], failure: str | None = None) -> Path:
         page = folder / page_name(name)
         if name in shown:
             notebook = nbformat.read(run.notebook(name), as_version=4)
-            title = f"Results of training on {run.load_facts()['title']}" if name == "report" else f"{NOTEBOOKS[name]} · {run.name}"
+            title = f"Results of training on {run.params.facts()['title']}" if name == "report" else f"{NOTEBOOKS[name]} · {run.name}"
         elif name == "report":
             notebook, title = unfinished(run, failure or "The write-up was not made."), f"Unfinished · {run.name}"
         else:
@@ -67,19 +62,15 @@ def unfinished(run: Run, failure: str) -> NotebookNode:
     """What takes the place of the write-up of a run that did not finish: why, and what there is."""
     heading = f"# Run {run.name} " + ("has no write-up" if run.is_evaluated else "did not finish")
     cells = [new_markdown_cell(heading)]
-    facts = run.load_facts() if run.has_params else {}
+    facts = run.params.facts() if run.params.exists else {}
     cells += [_html_cell(notice(text)) for text in ([DRAWN] if facts.get("drawn") else []) + facts.get("notes", [])]
-    history = run.load_history() if run.path("history.csv").is_file() else pd.DataFrame()
+    history = run.history.load() if run.path("history.csv").is_file() else pd.DataFrame()
     if len(history):
-        cells.append(new_markdown_cell(f"## Training\n\n{progress(run.load_params(), history)}"))
+        cells.append(new_markdown_cell(f"## Training\n\n{progress(run.params.load(), history)}"))
         cells.append(_html_cell(to_figure(history, "history", "Every epoch.", sortable=True)))
     if run.path("train.log").is_file():
-        cells += [new_markdown_cell("## Output"), _html_cell(folded_log(run.load_log()))]
+        cells += [new_markdown_cell("## Output"), _html_cell(folded_log(run.log.load()))]
     return new_notebook(cells=cells, metadata={"crack_report": {"failure": failure}})
-
-
-def _html_cell(text: str) -> NotebookNode:
-    return new_code_cell("", outputs=[new_output("display_data", {"text/html": text})])
 
 
 def _navigation(current: str, shown: Sequence[str]) -> list[dict[str, Any]]:
@@ -88,39 +79,6 @@ def _navigation(current: str, shown: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {"href": page_name(name) if name in made else None, "label": NOTEBOOKS[name], "current": name == current} for name in PAGE_ORDER
     ]
-
-
-def write_page(
-    notebook: NotebookNode, title: str, target: Path, provenance_rows: dict[str, str], pages: Sequence[dict[str, Any]] = ()
-) -> None:
-    """Render an executed notebook to ``target``, somewhere under ``report/``."""
-    notebook.metadata["title"] = title
-    about = notebook.metadata.setdefault("crack_report", NotebookNode())
-    home = report_index()
-    about.update(pages=list(pages), provenance=provenance_rows, home=relative_url(home, target) if target != home else None)
-    write_bytes(target, to_html(notebook).encode())
-
-
-def to_html(notebook: NotebookNode) -> str:
-    body, _ = CrackReportExporter().from_notebook_node(notebook)
-    return body
-
-
-def save_figures(notebook: NotebookNode, folder: Path, prefix: str) -> None:
-    """Save each figure of an executed notebook: a plot as SVG and PNG, pictures side by side as PNG."""
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
-        data = output.get("data", {})
-        key = output.get("metadata", {}).get("image/svg+xml", {}).get("key")
-        if key:
-            write_bytes(folder / f"{prefix}-{key}.svg", data["image/svg+xml"].encode())
-            write_bytes(folder / f"{prefix}-{key}.png", base64.b64decode(data["image/png"]))
-        elif '<figure class="gallery"' in data.get("text/html", ""):
-            sheet = compose(data["text/html"])
-            if sheet:
-                write_bytes(folder / f"{prefix}-{key_of(data['text/html'])}.png", encode(sheet, "PNG"))
-
-
-THUMBNAIL = "thumbnail.webp"
 
 
 def _save_thumbnail(run: Run, target: Path) -> None:

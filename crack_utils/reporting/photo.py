@@ -8,8 +8,8 @@ from PIL import Image
 
 from crack_utils.errors import DataError, UserError
 from crack_utils.evaluation.photo import PhotoPrediction, Predictor, read_photo
-from crack_utils.scoring.geometry import to_millimetres
-from crack_utils.store.files import written_whole
+from crack_utils.scoring import to_millimetres
+from crack_utils.store import written_whole
 
 CRACK_COLOR, STRENGTH = (213, 94, 0), 0.7  # vermilion, told from grey asphalt by colour-blind readers; share of it in a pixel
 

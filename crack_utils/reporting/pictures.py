@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from crack_utils.data.crops import Crop
-from crack_utils.scoring.thresholds import SEG_THRESHOLDS, exceeded
-from crack_utils.store.examples import Example
+from crack_utils.data import Crop
+from crack_utils.scoring import SEG_THRESHOLDS, exceeded
+from crack_utils.store import Example
 
 HIT, MISS, FALSE_ALARM = (86, 180, 233), (240, 228, 66), (213, 94, 0)  # sky blue, yellow, vermilion on grey asphalt
 COLORS = {"hit": HIT, "miss": MISS, "false alarm": FALSE_ALARM}

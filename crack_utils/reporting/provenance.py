@@ -7,14 +7,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from crack_utils.errors import UserError
 from crack_utils.many.members import Member, read_members
-from crack_utils.store.places import REPOSITORY
-from crack_utils.store.places import home as places_home
-from crack_utils.store.provenance import _differing, record
-from crack_utils.store.run import Run
+from crack_utils.store import REPOSITORY, Run, changed_state, home, software, timestamp
 
 NOT_RECORDED = "not recorded"
 
@@ -25,18 +20,18 @@ def rows(run: Run) -> dict[str, str]:
     What a run of an earlier version did not record says so; a folder without parameters gives no more than its name.
     """
     about = {"Run": run.name}
-    if not run.path("params.json").is_file():
+    if not run.params.exists:
         return about
-    params, kept = run.load_params(), run.load_provenance()
+    params, kept = run.params.load(), run.provenance.load()
     training = kept.get("training")
     return {
         **about,
         "Parameters hash": params.fingerprint(),
-        "Data": _data(run.load_facts().get("fingerprint")),
+        "Data": _data(run.params.facts().get("fingerprint")),
         "Code": _code(training["code"]) if training else NOT_RECORDED,
         "Packages": ", ".join(_versions(training)) if training else NOT_RECORDED,
         "Machine": f"{training['machine']}, {training['os']}" if training else NOT_RECORDED,
-        "Device": run.load_resolved()["device"],
+        "Device": run.params.resolved()["device"],
         "Precision": training["precision"] if training else NOT_RECORDED,
         "Seed": str(params.seed),
         "Started": _when(training["started"]) if training else NOT_RECORDED,
@@ -48,7 +43,7 @@ def rows(run: Run) -> dict[str, str]:
 
 def started(run: Run) -> str:
     """When a run's training began, empty where that was not recorded."""
-    training = run.load_provenance().get("training")
+    training = run.provenance.load().get("training")
     return _when(training["started"]) if training else ""
 
 
@@ -56,9 +51,9 @@ def comparison_rows(runs: Sequence[str]) -> dict[str, str]:
     """The foot of a page of many runs: what trained them, said once where they have it in common, and what made the page."""
     parameters, data, code = {}, {}, {}
     for run in map(Run, runs):
-        training = run.load_provenance().get("training")
-        parameters[run.name] = run.load_params().fingerprint()
-        data[run.name] = _data(run.load_facts().get("fingerprint"))
+        training = run.provenance.load().get("training")
+        parameters[run.name] = run.params.load().fingerprint()
+        data[run.name] = _data(run.params.facts().get("fingerprint"))
         code[run.name] = _code(training["code"]) if training else NOT_RECORDED
     return {"Parameters hash": _by_run(parameters), "Data": _by_run(data), "Runs' code": _by_run(code), **here()}
 
@@ -73,8 +68,8 @@ def _by_run(texts: dict[str, str]) -> str:
 
 def here() -> dict[str, str]:
     """What makes a page now: code, packages, time."""
-    about = record(torch.device("cpu"), 0)
-    return {"Page made": _when(about["started"]), "Code": _code(about["code"]), "Packages": ", ".join(_versions(about))}
+    about = software()
+    return {"Page made": _when(timestamp()), "Code": _code(about["code"]), "Packages": ", ".join(_versions(about))}
 
 
 def _data(fingerprint: dict[str, Any] | None) -> str:
@@ -114,14 +109,14 @@ def _evaluated(training: dict[str, Any] | None, evaluation: dict[str, Any] | Non
     if not evaluation:
         return NOT_RECORDED
     text = f"{_when(evaluation['started'])} on {evaluation['device']} in {_clock(evaluation['duration_s'])}"
-    differing = _differing(training, evaluation) if training else []
+    differing = changed_state(training, evaluation) if training else []
     return f"{text}, not with the training's {', '.join(differing)}" if differing else text
 
 
 def command(run: Run) -> str:
     """The command that repeats a run, from the repository: by the configuration under ``runs/`` that holds exactly this run, if one
     does, else with papermill, where capitals stand for the reader's own folders."""
-    params = run.load_params()
+    params = run.params.load()
     for name in (run.name, os.path.dirname(run.name)):  # a sweep's members lie in a folder of its name
         for member in _members(f"runs/{name}.yaml"):
             if member.run == run and member.params == params:
@@ -137,9 +132,9 @@ def command(run: Run) -> str:
 
 def _members(path: str) -> list[Member]:
     """The runs of a configuration, none where it is missing or cannot be read."""
-    for home in (places_home(), REPOSITORY):
+    for folder in (home(), REPOSITORY):
         with contextlib.suppress(UserError, OSError):
-            return read_members(home / path)
+            return read_members(folder / path)
     return []
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from crack_utils.store.record import DATASET, F1_DEVIATION, F1_NOISE, _rows, differences, is_comparable, load_record, published
+from crack_utils.store import DATASET, F1_DEVIATION, F1_NOISE, differences, is_comparable, load_record, published, record_rows
 
 FIGURES = {  # by title: where metrics.json has it; the record's columns have the same names
     "Precision within 2 pixels": ("segmentation_2px", "precision"),
@@ -94,7 +94,7 @@ def _judge(gap: float, resolved: dict[str, Any]) -> str:
 
 def _what(resolved: dict[str, Any]) -> str:
     """Which published run it is, and which of its seeds."""
-    name, group = resolved["record_run"], _rows(resolved["record_run"])
+    name, group = resolved["record_run"], record_rows(resolved["record_run"])
     note = group["note"].iloc[0]
     sentence = f"Published is **{name}**" + (f" ({note})" if note else "")
     if len(group) == 1:

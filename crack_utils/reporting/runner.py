@@ -14,12 +14,11 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from crack_utils.config.parameters import RunParameters
+from crack_utils.config import RunParameters
 from crack_utils.errors import NotebookFailed
 from crack_utils.reporting.executed import completed
 from crack_utils.reporting.pages import NOTEBOOKS, render, write_comparison
-from crack_utils.store.places import REPOSITORY
-from crack_utils.store.run import Run
+from crack_utils.store import REPOSITORY, Run
 
 
 @contextlib.contextmanager

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from crack_utils.reporting.html import Link
-from crack_utils.scoring.examples import pick_examples
-from crack_utils.scoring.figures import in_millimetres
+from crack_utils.scoring import in_millimetres, pick_examples
 
 # The write-up's rows, in its order; its "Gradien-flow" is mended.
 WRITE_UP_PARAMETERS = {

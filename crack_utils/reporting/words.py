@@ -4,20 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from crack_utils.config.parameters import RunParameters
-from crack_utils.networks.baselines import DEFAULT_ENCODERS
+from crack_utils.config import NETWORKS, RunParameters
+from crack_utils.data import layout_of
 from crack_utils.reporting.record import beside
-from crack_utils.store.run import Run
+from crack_utils.store import Run
 
 PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
-DATASET_LINKS = {
-    "sample": "explore.html",
-    "crack500": "https://github.com/fyangneil/pavement-crack-detection",
-    "crackforest": "https://github.com/cuilimeng/CrackForest-dataset",
-    "deepcrack": "https://github.com/yhlleo/DeepCrack",
-    "merged": "https://www.kaggle.com/datasets/lakshaymiddha/crack-segmentation-dataset",
-    "folder": "explore.html",
-}
 LOOK = {  # what to look for, said before a figure
     "loss": "It should fall, steeply first; a curve that jumps about or rises wants a lower learning rate.",
     "loss_decision": "Does the image show a crack? Near 0.69 the network is guessing; towards 0 it is sure, and right.",
@@ -29,7 +21,7 @@ LOOK = {  # what to look for, said before a figure
 
 def heading(resolved: dict[str, Any]) -> str:
     """The write-up's title and the links under it, as Markdown."""
-    links = f"[Paper]({PAPER}) · [Data set]({DATASET_LINKS[resolved['dataset']]}) · [Test examples](visualize.html)"
+    links = f"[Paper]({PAPER}) · [Data set]({layout_of(resolved['dataset']).link or 'explore.html'}) · [Test examples](visualize.html)"
     return f"# Results of training on {resolved['data']['title']}\n\n{links}"
 
 
@@ -67,10 +59,10 @@ def progress(params: RunParameters, history: pd.DataFrame) -> str:
 
 def architecture(resolved: dict[str, Any]) -> str:
     """The network's name, with the encoder where there is a choice."""
-    name = {"unet": "U-Net", "segformer": "SegFormer"}.get(resolved["architecture"])
-    if name is None:
-        return resolved["architecture"].replace("segdecnet", "SegDecNet")
-    encoder = resolved["encoder"] or DEFAULT_ENCODERS[resolved["architecture"]]
+    network = NETWORKS[resolved["architecture"]]
+    if network.encoder is None:
+        return network.title
+    name, encoder = network.title, resolved["encoder"] or network.encoder
     return f"{name} (encoder {encoder}, {'from ImageNet weights' if resolved['pretrained'] else 'from random weights'})"
 
 

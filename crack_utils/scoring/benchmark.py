@@ -1,4 +1,4 @@
-"""The sweep of 180 thresholds timed beside plain loops."""
+"""The counts at 180 thresholds, timed against plain loops."""
 
 import time
 import tracemalloc
@@ -13,7 +13,7 @@ from crack_utils.scoring.counts import tolerance_counts
 from crack_utils.scoring.thresholds import SEG_THRESHOLDS
 
 IMAGES, SIZE = 348, (360, 640)  # CRACK500's val
-NESTED_IMAGES = 2  # the nested sums are timed on so few and scaled
+NESTED_IMAGES = 2  # the nested sums are timed on these few images; the time is scaled to all
 
 
 def make_arrays(images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def make_arrays(images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def numpy_loop(probs: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """TP, FP, FN, (3, N, T): a loop over thresholds of whole boolean arrays."""
+    """TP, FP, FN, (3, N, T), by a loop over thresholds and whole boolean arrays."""
     counts = np.zeros((3, len(probs), len(SEG_THRESHOLDS)), np.int64)
     plus = np.abs(np.arange(-2, 3))[:, None] * np.abs(np.arange(-2, 3)) == 0
     for i, (prob, mask) in enumerate(zip(probs, masks, strict=True)):
@@ -42,7 +42,7 @@ def numpy_loop(probs: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def nested_sums(probs: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """The same with ``sum(sum(...))``, as research code often has it."""
+    """As :func:`numpy_loop`, but with ``sum(sum(...))``, which is common in research code."""
     counts = np.zeros((3, len(probs), len(SEG_THRESHOLDS)), np.int64)
     plus = np.abs(np.arange(-2, 3))[:, None] * np.abs(np.arange(-2, 3)) == 0
     for i, (prob, mask) in enumerate(zip(probs, masks, strict=True)):
@@ -57,18 +57,18 @@ def ours(probs: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return np.stack(tolerance_counts(probs, masks, SEG_THRESHOLDS))
 
 
-def evaluation(images: int = IMAGES) -> pd.DataFrame:
-    """Time the sweep of 180 thresholds, dilation included, by three ways on the same arrays; all must count the same.
+def time_counts(images: int = IMAGES) -> pd.DataFrame:
+    """Time three ways to count at 180 thresholds, dilation included, on the same arrays. All must count the same.
 
     Raises:
-        AssertionError: they do not.
+        AssertionError: the counts differ.
     """
     probs, masks = make_arrays(images)
     ours(probs[:4], masks[:4])  # warm up
-    mine, mine_s = _timed(ours, probs, masks)
-    loop, loop_s = _timed(numpy_loop, probs, masks)
+    mine, mine_s = timed(ours, probs, masks)
+    loop, loop_s = timed(numpy_loop, probs, masks)
     few = min(NESTED_IMAGES, images)
-    nested, nested_s = _timed(nested_sums, probs[:few], masks[:few])
+    nested, nested_s = timed(nested_sums, probs[:few], masks[:few])
     np.testing.assert_array_equal(mine, loop)
     np.testing.assert_array_equal(mine[:, :few], nested)
     nested_s *= images / few
@@ -80,12 +80,12 @@ def evaluation(images: int = IMAGES) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[f"sweep of 180 thresholds over {images} images of 640 x 360", "seconds", "times ours"])
 
 
-def growth(images: int = IMAGES) -> pd.DataFrame:
-    """Time and memory of the sweep by the number of images: time should grow with it, memory (beside the input) should not."""
+def growth_of_counts(images: int = IMAGES) -> pd.DataFrame:
+    """Time and memory of the count by the number of images: time should grow with it, memory (beside the input) should not."""
     probs, masks = make_arrays(images)
     rows = []
     for count in (images // 4, images // 2, images):
-        _, time_s = _timed(ours, probs[:count], masks[:count])
+        _, time_s = timed(ours, probs[:count], masks[:count])
         tracemalloc.start()
         ours(probs[:count], masks[:count])
         peak = tracemalloc.get_traced_memory()[1]
@@ -94,7 +94,7 @@ def growth(images: int = IMAGES) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["images", "seconds", "ms an image", "peak memory beside the input (MiB)"])
 
 
-def _timed(run: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+def timed(run: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     started = time.perf_counter()
     result = run(*arguments)
     return result, time.perf_counter() - started

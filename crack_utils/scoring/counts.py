@@ -3,24 +3,46 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
-from crack_utils.scoring.arrays import _array, _ascending, _check_shapes, _image
+from crack_utils.scoring.arrays import as_array, as_image, ascending, check_shapes
 from crack_utils.scoring.distances import dilate_disc, disc
-from crack_utils.scoring.on_device import _above_on_device
-from crack_utils.scoring.thresholds import _above
+from crack_utils.scoring.thresholds import count_above
+
+
+def zones(mask: Any, tolerance_px: int = 2) -> np.ndarray:
+    """Divide an image into the three zones of the tolerance count, (H, W) uint8.
+
+    0: farther from any crack than the tolerance (a plus with arms of ``tolerance_px``); 1: off the crack, within the tolerance; 2: crack.
+    """
+    mask = as_array(mask).astype(bool, copy=False)
+    return dilate(mask, tolerance_px).view(np.uint8) + mask
+
+
+def outcomes(predicted: Sequence[np.ndarray], missed: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """TP, FP and FN: the one definition of the tolerance count.
+
+    A predicted pixel is a hit on a crack and within the tolerance; elsewhere it is a false alarm. A crack pixel that is not predicted
+    is a miss: misses have no tolerance.
+
+    Args:
+        predicted: the predicted pixels of each of the :func:`zones`, as counts or as bool maps.
+        missed: the other pixels of each zone.
+    """
+    return predicted[1] + predicted[2], predicted[0], missed[2]
 
 
 def tolerance_counts(
-    probs: Sequence[np.ndarray] | torch.Tensor, masks: Sequence[np.ndarray] | torch.Tensor, thresholds: np.ndarray, tolerance_px: int = 2
+    probs: Sequence[Any], masks: Sequence[Any], thresholds: np.ndarray, tolerance_px: int = 2
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count the record's hits, false alarms and misses for all thresholds in one pass over the pixels.
 
     With truth T, prediction P and T2, T dilated by a plus with arms of ``tolerance_px``: TP = |T2 and P|,
-    FP = |not T2 and P|, FN = |T and not P|. Tensors on a GPU are counted there, all else on all cores; memory does not grow with N.
+    FP = |not T2 and P|, FN = |T and not P|. Tensors on a GPU are counted there, all else on all cores. Beside the input, memory grows
+    with the number of cores, not with N.
 
     Args:
         probs: (N, H, W) probabilities in [0, 1], or N arrays or tensors of differing (H, W); compared in float64.
@@ -36,9 +58,9 @@ def tolerance_counts(
 
     Source: the published record's metric (Bozic et al.'s experiments on CRACK500).
     """
-    thresholds = _ascending(thresholds)
+    thresholds = ascending(thresholds)
     if len(probs) != len(masks):
-        raise ValueError(f"{len(probs)} probability maps, but {len(masks)} masks")
+        raise ValueError(f"there are {len(probs)} probability maps, but {len(masks)} masks; give one mask for each map")
 
     def count(i: int) -> np.ndarray:
         return _count_one(probs[i], masks[i], thresholds, tolerance_px)
@@ -52,23 +74,44 @@ def tolerance_counts(
     return tp, fp, fn
 
 
-def _count_one(prob: np.ndarray | torch.Tensor, mask: np.ndarray | torch.Tensor, thresholds: np.ndarray, tolerance_px: int) -> np.ndarray:
+def _count_one(prob: Any, mask: Any, thresholds: np.ndarray, tolerance_px: int) -> np.ndarray:
     """TP, FP, FN of one image, (3, T)."""
-    if isinstance(prob, torch.Tensor) and prob.device.type == "cuda":
-        _check_shapes(prob.shape, mask.shape)
-        far, near_only, crack = _above_on_device(prob.detach(), mask, thresholds, tolerance_px)
+    if getattr(prob, "is_cuda", False):
+        from crack_utils.scoring import on_device  # imports torch
+
+        check_shapes(prob.shape, mask.shape)
+        above = on_device.count_above(prob.detach(), zones(mask, tolerance_px), 3, thresholds)
     else:
-        prob, mask = _image(prob, mask)
-        kind = dilate(mask, tolerance_px).astype(np.uint8) + mask  # 0 far, 1 near only, 2 crack
-        far, near_only, crack = _above(prob, kind, 3, thresholds)
-    return np.stack([(near_only + crack)[1:], far[1:], crack[0] - crack[1:]])
+        prob, mask = as_image(prob, mask)
+        above = count_above(prob, zones(mask, tolerance_px), 3, thresholds)
+    return np.stack(outcomes(above[:, 1:], above[:, :1] - above[:, 1:]))
 
 
-def disc_counts(prob: np.ndarray, mask: np.ndarray, thresholds: np.ndarray, radius_px: int) -> dict[str, np.ndarray]:
+def tolerance_maps(prob: Any, mask: Any, threshold: float, tolerance_px: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the hits (TP), misses (FN) and false alarms (FP) of :func:`tolerance_counts` lie, in this order.
+
+    Args:
+        prob: (H, W) probabilities.
+        mask: (H, W) bool.
+        threshold: compared in float64.
+        tolerance_px: arms of the plus, in pixels.
+
+    Returns:
+        Three (H, W) bool maps.
+    """
+    prob, mask = as_image(prob, mask)
+    predicted = prob.astype(np.float64) > threshold
+    of_zone = zones(mask, tolerance_px) == np.arange(3, dtype=np.uint8)[:, None, None]
+    hit, false_alarm, miss = outcomes(of_zone & predicted, of_zone & ~predicted)
+    return hit, miss, false_alarm
+
+
+def disc_counts(prob: Any, mask: Any, thresholds: np.ndarray, radius_px: int) -> dict[str, np.ndarray | int]:
     """Two-sided counts within a Euclidean disc, for all thresholds in one pass.
 
-    A predicted pixel hits where the truth has a crack pixel within ``radius_px``; a pixel of the truth is found where the prediction
-    has one. So precision = hit / predicted and recall = found / truth, as crack papers have it (2 or 5 px; 0 demands equality).
+    A predicted pixel is a hit where the truth has a crack pixel within ``radius_px``. A crack pixel of the truth is found where the
+    prediction has one within ``radius_px``. So precision = hit / predicted and recall = found / truth, as in crack papers (2 or 5 px; 0
+    demands equality).
 
     Args:
         prob: (H, W) probabilities in [0, 1].
@@ -84,31 +127,14 @@ def disc_counts(prob: np.ndarray, mask: np.ndarray, thresholds: np.ndarray, radi
 
     Source: the tolerance margin of CrackForest (Shi et al. 2016) and DeepCrack (Zou et al. 2019).
     """
-    (prob, mask), thresholds = _image(prob, mask), _ascending(thresholds)
-    far, near = _above(prob, dilate_disc(mask, radius_px), 2, thresholds)
-    # Dilating the prediction at each threshold is one look at the largest probability within the disc.
-    found = _above(cv2.dilate(prob, disc(radius_px)), mask, 2, thresholds)[1]
+    (prob, mask), thresholds = as_image(prob, mask), ascending(thresholds)
+    far, near = count_above(prob, dilate_disc(mask, radius_px), 2, thresholds)
+    # A pixel lies in the dilated prediction of a threshold where the largest probability within the disc exceeds the threshold.
+    found = count_above(cv2.dilate(prob, disc(radius_px)), mask, 2, thresholds)[1]
     return {"hit": near[1:], "predicted": (near + far)[1:], "found": found[1:], "truth": int(found[0])}
 
 
-def tolerance_maps(prob: np.ndarray, mask: np.ndarray, threshold: float, tolerance_px: int = 2) -> tuple[np.ndarray, ...]:
-    """Where the hits (TP), misses (FN) and false alarms (FP) of :func:`tolerance_counts` lie, in this order.
-
-    Args:
-        prob: (H, W) probabilities.
-        mask: (H, W) bool.
-        threshold: compared in float64.
-        tolerance_px: arms of the plus, in pixels.
-
-    Returns:
-        Three (H, W) bool maps.
-    """
-    prob, mask = _image(prob, mask)
-    predicted, near = prob.astype(np.float64) > threshold, dilate(mask, tolerance_px)
-    return near & predicted, mask & ~predicted, predicted & ~near
-
-
-def dilate(mask: np.ndarray, tolerance_px: int) -> np.ndarray:
+def dilate(mask: Any, tolerance_px: int) -> np.ndarray:
     """Dilate a mask by a plus.
 
     Args:
@@ -118,8 +144,8 @@ def dilate(mask: np.ndarray, tolerance_px: int) -> np.ndarray:
     Returns:
         (H, W) bool.
     """
-    mask = _array(mask).astype(bool, copy=False)
-    _check_shapes(mask.shape, mask.shape)
+    mask = as_array(mask).astype(bool, copy=False)
+    check_shapes(mask.shape, mask.shape)
     if tolerance_px == 0:
         return mask
     plus = np.zeros((2 * tolerance_px + 1, 2 * tolerance_px + 1), np.uint8)

@@ -1,19 +1,19 @@
-"""The decision's curve, thresholds and scores."""
+"""The decision whether an image shows a crack: its curve, thresholds and scores."""
 
 import numpy as np
 
-from crack_utils.scoring.arrays import _array
+from crack_utils.scoring.arrays import as_array
 from crack_utils.scoring.scores import precision_recall_f1
 
 
 def average_precision(has_crack: np.ndarray, probs: np.ndarray) -> float:
-    """Area under the decision's precision-recall steps: the sum of precision times gain in recall over falling thresholds.
+    """Average precision of the decision: precision times the gain in recall, summed over falling thresholds.
 
     Args:
         has_crack: (N,) bool, at least one true.
         probs: (N,) probabilities.
 
-    Source: scikit-learn's definition, which interpolates nothing.
+    Source: scikit-learn's definition, without interpolation.
     """
     tp, fp, positives, _ = decision_curve(has_crack, probs)
     return float(np.sum(tp / (tp + fp) * np.diff(tp, prepend=0)) / positives)
@@ -22,11 +22,11 @@ def average_precision(has_crack: np.ndarray, probs: np.ndarray) -> float:
 def best_decision_threshold(has_crack: np.ndarray, probs: np.ndarray) -> float:
     """The score among ``probs`` that gives the best F1 as decision threshold; the lowest of equals.
 
+    Without a crack-free image this is the lowest score of all.
+
     Args:
         has_crack: (N,) bool, at least one true.
         probs: (N,) probabilities.
-
-    Without a crack-free image this is the lowest score of all: nothing was there to be told apart.
     """
     tp, fp, positives, scores = decision_curve(has_crack, probs)
     _, _, f1 = precision_recall_f1(tp, fp, positives - tp)
@@ -34,15 +34,15 @@ def best_decision_threshold(has_crack: np.ndarray, probs: np.ndarray) -> float:
 
 
 def decision_curve(has_crack: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
-    """TP and FP at every distinct score taken as threshold, falling; the number of positives; the scores.
+    """TP and FP with every distinct score as threshold, in falling order; the number of cracked images; the scores.
 
     Args:
         has_crack: (N,) bool, at least one true.
         probs: (N,) probabilities.
     """
-    has_crack, probs = _array(has_crack).astype(bool), _array(probs).astype(np.float64)
+    has_crack, probs = as_array(has_crack).astype(bool), as_array(probs).astype(np.float64)
     if not has_crack.any():
-        raise ValueError("no cracked image to judge the decision by")
+        raise ValueError("there is no cracked image, so the decision cannot be scored")
     if np.isnan(probs).any():
         raise ValueError("decision scores must be numbers; some are NaN")
     order = np.argsort(-probs, kind="stable")
@@ -53,16 +53,16 @@ def decision_curve(has_crack: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray
 
 
 def roc_curve(has_crack: np.ndarray, probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of crack-free images called cracked, and of cracked ones found, at every distinct score, falling; both from 0 to 1.
+    """The ROC curve: at every distinct score, in falling order, the share of crack-free images called cracked and of cracked ones found.
 
     Args:
-        has_crack: (N,) bool, with both kinds.
+        has_crack: (N,) bool, with images of both kinds.
         probs: (N,) probabilities.
     """
     tp, fp, positives, _ = decision_curve(has_crack, probs)
     negatives = len(has_crack) - positives
     if negatives == 0:
-        raise ValueError("no crack-free image: a ROC curve takes both kinds")
+        raise ValueError("there is no crack-free image; a ROC curve needs images of both kinds")
     return np.r_[0, fp / negatives], np.r_[0, tp / positives]
 
 
@@ -72,10 +72,10 @@ def decision_scores(has_crack: np.ndarray, probs: np.ndarray, threshold: float) 
     Args:
         has_crack: (N,) bool.
         probs: (N,) probabilities.
-        threshold: decided cracked at or above it.
+        threshold: an image at or above it is decided cracked.
     """
-    has_crack = _array(has_crack).astype(bool)
-    decided = _array(probs).astype(np.float64) >= threshold
+    has_crack = as_array(has_crack).astype(bool)
+    decided = as_array(probs).astype(np.float64) >= threshold
     tp, fp = int((decided & has_crack).sum()), int((decided & ~has_crack).sum())
     fn, tn = int((~decided & has_crack).sum()), int((~decided & ~has_crack).sum())
     precision, recall, f1 = (float(value) for value in precision_recall_f1(tp, fp, fn))

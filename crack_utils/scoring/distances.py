@@ -1,4 +1,4 @@
-"""How far two outlines lie apart."""
+"""Distances between masks."""
 
 import math
 
@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 
 
-def _distance_to_zero(mask: np.ndarray) -> np.ndarray:
-    """(H, W) float32 Euclidean distance from each pixel's centre to that of the nearest zero one, exact up to rounding."""
+def distance_to_zero(mask: np.ndarray) -> np.ndarray:
+    """(H, W) float32: the Euclidean distance from each pixel to the nearest zero pixel, between centres, exact up to rounding."""
     return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def hd95(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Hausdorff distance at 95 percent in px: the larger of the two directed 95th percentiles, as MONAI has it.
+    """Hausdorff distance at 95 percent in px: the larger of the two directed 95th percentiles, as in MONAI.
 
-    Directed: of the Euclidean distances from every boundary pixel of one mask to the nearest boundary pixel of the other, the
-    linearly interpolated percentile. (MedPy differs: it pools both directions before one percentile.) Without a crack in the
-    truth it is nan; where only the prediction is empty it is the image's diagonal, sqrt(H^2 + W^2).
+    A directed percentile takes the Euclidean distances from all boundary pixels of one mask to the nearest boundary pixel of the
+    other, and interpolates linearly. (MedPy pools both directions before it takes one percentile.) The distance is nan without a crack
+    in the truth, and the image's diagonal, sqrt(H^2 + W^2), where only the prediction is empty.
 
     Args:
         predicted: (H, W), true on predicted crack.
@@ -28,21 +28,21 @@ def hd95(predicted: np.ndarray, truth: np.ndarray) -> float:
     if not predicted.any():
         return math.hypot(*truth.shape)
     predicted_edge, truth_edge = _boundary(predicted), _boundary(truth)
-    to_truth = np.percentile(_distance_to_zero(~truth_edge)[predicted_edge], 95)
-    to_predicted = np.percentile(_distance_to_zero(~predicted_edge)[truth_edge], 95)
+    to_truth = np.percentile(distance_to_zero(~truth_edge)[predicted_edge], 95)
+    to_predicted = np.percentile(distance_to_zero(~predicted_edge)[truth_edge], 95)
     return float(max(to_truth, to_predicted))
 
 
 def _boundary(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the mask's pixels with a 4-neighbour off the mask or off the image, so that no crack lacks a boundary."""
+    """(H, W) bool: the mask's pixels with a 4-neighbour off the mask or off the image. Every crack has such a boundary."""
     padded = np.pad(mask, 1)
     return mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
 
 
 def within(mask: np.ndarray, distance_px: float) -> np.ndarray:
-    """As :func:`dilate_disc`, for large distances: (H, W) bool, true within ``distance_px`` of the mask; nowhere if it is empty."""
+    """The result of :func:`dilate_disc`, computed faster for large distances."""
     mask = np.asarray(mask, bool)
-    return _distance_to_zero(~mask) <= distance_px if mask.any() else mask
+    return distance_to_zero(~mask) <= distance_px if mask.any() else mask
 
 
 def disc(radius_px: int) -> np.ndarray:

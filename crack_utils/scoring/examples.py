@@ -1,12 +1,16 @@
-"""Which images are worth looking at."""
+"""Images that are worth looking at."""
 
 import pandas as pd
 
 
 def pick_examples(per_image: pd.DataFrame, worst: int = 12, median: int = 6, best: int = 6, crack_free: int = 6) -> pd.DataFrame:
-    """Rows of per_image.csv worth looking at, with a column ``kind``; photos of just these are kept with the run.
+    """Pick the rows of per_image.csv that are worth looking at. The run keeps the photos of these rows.
 
-    Crack-free images come with the highest decision probability first. Where there are few images, one may be of several kinds.
+    Of the crack-free images, those with the highest decision probability are picked. If there are few images, one image may be of
+    several kinds.
+
+    Returns:
+        The rows with a column ``kind``: ``best``, ``worst``, ``median``, ``crack-free``.
     """
     cracked = per_image[per_image.has_crack]
     middle = max(0, (len(cracked) - median) // 2)

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from skimage.morphology import skeletonize
 
-from crack_utils.scoring.distances import _distance_to_zero
+from crack_utils.scoring.distances import distance_to_zero
 
 
 def skeleton(mask: np.ndarray) -> np.ndarray:
-    """Thin a mask to lines one pixel wide; each 8-connected piece keeps at least a pixel (Zhang and Suen 1984).
+    """Thin a mask to lines one pixel wide; each 8-connected piece keeps at least one pixel (Zhang and Suen 1984).
 
     Args:
         mask: (H, W), true on crack.
@@ -24,9 +24,9 @@ def skeleton(mask: np.ndarray) -> np.ndarray:
 def crack_length(skeleton_mask: np.ndarray) -> float:
     """Length along a skeleton in px: 1 for each link to a 4-neighbour, sqrt(2) for each diagonal one.
 
-    A diagonal link does not count where a pixel beside it already joins its two ends by two straight links. A line runs from
-    the centre of its first pixel to that of its last, so n pixels in a row have length n - 1; a pixel on its own has length 1.
-    Right along rows, columns and diagonals; a line slanted in between comes out up to 8 percent too long.
+    A diagonal link does not count where two straight links already join its ends. A line runs from the centre of its first pixel to
+    the centre of its last, so n pixels in a row have length n - 1; a single pixel has length 1. The length is exact along rows, columns
+    and diagonals; lines of other slants come out up to 8 percent too long.
     """
     line = np.asarray(skeleton_mask, bool)
     upper_left, upper_right, lower_left, lower_right = line[:-1, :-1], line[:-1, 1:], line[1:, :-1], line[1:, 1:]
@@ -39,19 +39,19 @@ def crack_length(skeleton_mask: np.ndarray) -> float:
 
 
 def crack_geometry(mask: np.ndarray, skeleton_mask: np.ndarray | None = None) -> dict[str, float]:
-    """How long, how wide and how dense the cracks of one image are.
+    """Measure length, width and density of the cracks of one image.
 
-    Beyond the image's border nothing is background: a crack that the border cuts keeps its width. An empty mask has length
-    and density 0 and widths nan; so have the widths of a mask without any background, which has no edge to measure from. Thinning
-    takes up to half the width off each end of a crack, so wide and short cracks are measured somewhat too short.
+    Only pixels inside the image are background, so a crack that the border cuts keeps its width. An empty mask has length and density 0
+    and widths nan. A mask without background has widths nan too, because it has no edge. Thinning takes up to half the width off each
+    end of a crack, so wide and short cracks come out somewhat too short.
 
     Args:
         mask: (H, W), true on crack.
-        skeleton_mask: its skeleton, if already there.
+        skeleton_mask: the skeleton of ``mask``, if already computed.
 
     Returns:
         ``length_px`` (see :func:`crack_length`), ``width_mean_px`` and ``width_p95_px`` over the skeleton's pixels, and
-        ``density``, the length by the image's area, in 1/px.
+        ``density``, the length divided by the image's area, in 1/px.
     """
     mask = np.asarray(mask, bool)
     line = skeleton(mask) if skeleton_mask is None else np.asarray(skeleton_mask, bool)
@@ -68,15 +68,15 @@ def crack_geometry(mask: np.ndarray, skeleton_mask: np.ndarray | None = None) ->
 def crack_widths(mask: np.ndarray, line: np.ndarray) -> np.ndarray:
     """Width in px at each pixel of the skeleton ``line``, row by row; nan where the mask has no background.
 
-    Twice the distance to the background less 1 would be right for odd widths only: 2 px would come out as 1. So each pixel is
-    halved both ways: a straight band w pixels wide then has 2w rows, an even number, and the distance to the background of its
-    two middle ones, in half pixels, is w. The skeleton's pixel holds at least one of the two as the farthest of its quarters. Slanted
-    bands come out some tenths of a pixel narrow.
+    Twice the distance to the background minus 1 would be right for odd widths only: a width of 2 px would come out as 1. Therefore each
+    pixel is split into four quarters. A straight band w pixels wide then has 2w rows, and each of its two middle rows lies w half
+    pixels from the background. The width is the largest distance among the quarters of the skeleton's pixel, one of which lies in a
+    middle row. Slanted bands come out some tenths of a pixel too narrow.
     """
     if mask.all():
         return np.full(int(line.sum()), math.nan)
     halved = cv2.resize(mask.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    distance = _distance_to_zero(halved)
+    distance = distance_to_zero(halved)
     row, column = 2 * np.argwhere(line).T
     return np.max([distance[row + y, column + x] for y in (0, 1) for x in (0, 1)], axis=0)
 
@@ -109,14 +109,14 @@ def cl_dice(
 ) -> float:
     """Centreline Dice: the harmonic mean of topology precision and topology sensitivity (Shit et al. 2021).
 
-    Precision is the share of the prediction's skeleton that lies in the truth, sensitivity that of the truth's skeleton in the
-    prediction. Without a crack in the truth it is nan; 0 where only the prediction is empty.
+    Precision is the share of the prediction's skeleton that lies in the truth; sensitivity is the share of the truth's skeleton that
+    lies in the prediction. The score is nan without a crack in the truth, and 0 where only the prediction is empty.
 
     Args:
         predicted: (H, W), true on predicted crack.
         truth: (H, W), true on crack.
-        predicted_skeleton: the skeleton of ``predicted``, if already there.
-        truth_skeleton: the skeleton of ``truth``, if already there.
+        predicted_skeleton: the skeleton of ``predicted``, if already computed.
+        truth_skeleton: the skeleton of ``truth``, if already computed.
     """
     predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
     if not truth.any():

@@ -1,4 +1,4 @@
-"""Each test image measured by every protocol."""
+"""Test images, each measured by every way of counting."""
 
 import dataclasses
 import os
@@ -9,40 +9,40 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from crack_utils.scoring.calibration import probability_histogram
-from crack_utils.scoring.counts import dilate, disc_counts, tolerance_counts
+from crack_utils.scoring.arrays import as_array
+from crack_utils.scoring.counts import disc_counts, tolerance_counts, tolerance_maps
 from crack_utils.scoring.distances import dilate_disc, hd95, within
 from crack_utils.scoring.geometry import cl_dice, crack_geometry, crack_widths, skeleton
-from crack_utils.scoring.scores import intersection_over_union, precision_recall_f1
+from crack_utils.scoring.pixels import probability_histogram
+from crack_utils.scoring.scores import SCORES, intersection_over_union, mean_curves, precision_recall_f1
 
 RADII_PX = (0, 2, 5)  # of the Euclidean disc, the tolerances of crack papers
-WIDTHS_PX = {"below_3px": 3, "3_to_6px": 6, "6_to_12px": 12, "from_12px": np.inf}  # classes of true width, each below its bound
-FAR_PX = 10  # false alarms farther from any crack are no outline drawn too broad
+WIDTHS_PX = {"below_3px": 3, "3_to_6px": 6, "6_to_12px": 12, "from_12px": np.inf}  # classes of true width and their upper bounds
+FAR_PX = 10  # a false alarm farther than this from every crack is a stray, not an outline drawn too broad
 GEOMETRY = ("length_px", "width_mean_px", "width_p95_px", "density")
 
 
 def measure(seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> dict[str, float]:
-    """Counts and scores of one image at its threshold.
+    """Count and score one image at its threshold.
 
     Args:
         seg_prob: (H, W) float32.
         mask: (H, W) bool.
-        threshold: predicted are the pixels above it.
+        threshold: pixels above it are predicted as crack.
 
     Returns:
-        The record's ``tp``, ``fp``, ``fn``; ``hit_Rpx``, ``found_Rpx`` for each of RADII_PX, ``predicted_px``, ``truth_px``,
-        ``image_px``; ``iou``, ``cl_dice``, ``hd95_px``; the geometry of prediction and truth, the truth's named ``true_...``; where
-        it fails, see :func:`failures`.
+        The record's ``tp``, ``fp``, ``fn``; ``hit_Rpx``, ``found_Rpx`` for each radius R of RADII_PX, ``predicted_px``, ``truth_px``,
+        ``image_px``; ``cl_dice``, ``hd95_px``; the geometry of the prediction, and of the truth under names that begin with ``true_``;
+        the counts of :func:`_misses_and_strays`.
     """
     mask = np.asarray(mask, bool)
     predicted = np.asarray(seg_prob, np.float64) > threshold
-    near = dilate(mask, 2)
+    hit, miss, false_alarm = tolerance_maps(seg_prob, mask, threshold)
     row: dict[str, float] = {
-        "tp": int((near & predicted).sum()),
-        "fp": int((predicted & ~near).sum()),
-        "fn": int((mask & ~predicted).sum()),
+        "tp": int(hit.sum()),
+        "fp": int(false_alarm.sum()),
+        "fn": int(miss.sum()),
         "predicted_px": int(predicted.sum()),
         "truth_px": int(mask.sum()),
         "image_px": mask.size,
@@ -58,8 +58,11 @@ def measure(seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> dict[st
 
 
 def _misses_and_strays(predicted: np.ndarray, mask: np.ndarray, line: np.ndarray) -> dict[str, int]:
-    """Pixels of the truth's skeleton ``line`` by its width there (WIDTHS_PX), those within 2 px of the prediction, and predicted
-    pixels farther than FAR_PX from the truth."""
+    """Count where the prediction fails.
+
+    ``line_px_CLASS`` are the pixels of the truth's skeleton ``line`` by the width there, for each class of WIDTHS_PX;
+    ``line_found_px_CLASS`` are those within 2 px of the prediction; ``stray_px`` are predicted pixels farther than FAR_PX from the truth.
+    """
     bounds = list(WIDTHS_PX.values())[:-1]
     classes = np.digitize(crack_widths(mask, line), bounds)
     found = dilate_disc(predicted, 2)[line]
@@ -71,8 +74,11 @@ def _misses_and_strays(predicted: np.ndarray, mask: np.ndarray, line: np.ndarray
 
 @dataclasses.dataclass
 class Measured:
-    """A test set, image by image: ``rows`` of :func:`measure`; ``sweep`` (the record's tp, fp, fn) and ``discs`` (2 px) of the
-    cracked images at every threshold; the pooled ``histogram`` of their probabilities. Memory grows by some KB an image."""
+    """A test set, measured image by image. Memory grows by some KB an image.
+
+    ``rows`` are those of :func:`measure`. Of the cracked images: ``sweep`` holds the record's tp, fp, fn and ``discs`` the counts
+    within a disc of 2 px at every threshold; ``histogram`` pools their probabilities.
+    """
 
     thresholds: np.ndarray
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -80,12 +86,12 @@ class Measured:
     discs: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
     histogram: np.ndarray | int = 0
 
-    def add_all(self, images: Iterable[tuple[dict[str, Any], np.ndarray, np.ndarray, float]]) -> None:
+    def add_all(self, images: Iterable[tuple[dict[str, Any], Any, np.ndarray, float]]) -> None:
         """Measure images on all cores, in their order, few at a time.
 
         Args:
-            images: of each what its row should say of it (stem, photo, decision_prob), ``seg_prob``, ``mask``, ``threshold``;
-                probabilities may lie on a GPU.
+            images: for each image the first columns of its row (stem, photo, decision_prob), ``seg_prob`` as an array or a tensor on any
+                device, ``mask`` and ``threshold``.
         """
         pending: deque[Future] = deque()
         with ThreadPoolExecutor() as pool:
@@ -96,16 +102,14 @@ class Measured:
             for examined in pending:
                 self._take(*examined.result())
 
-    def _examine(
-        self, about: dict[str, Any], prob: np.ndarray | torch.Tensor, mask: np.ndarray, threshold: float
-    ) -> tuple[dict[str, Any], Any]:
-        seg_prob = prob if isinstance(prob, np.ndarray) else prob.cpu().numpy()
+    def _examine(self, about: dict[str, Any], prob: Any, mask: np.ndarray, threshold: float) -> tuple[dict[str, Any], Any]:
+        seg_prob = as_array(prob)
         row = {**about, "has_crack": bool(mask.any()), "threshold": threshold, **measure(seg_prob, mask, threshold)}
         if not mask.any():
             return row, None
-        if np.isinf(threshold):  # blackened: nothing is predicted at any threshold
+        if np.isinf(threshold):  # a blackened image: nothing is predicted at any threshold
             prob = seg_prob = np.zeros_like(seg_prob)
-        sweep = np.concatenate(tolerance_counts([prob], [mask], self.thresholds))  # on a GPU, if it is there
+        sweep = np.concatenate(tolerance_counts([prob], [mask], self.thresholds))  # on the GPU, if the tensor lies there
         discs = disc_counts(seg_prob, mask, self.thresholds, 2)
         return row, (sweep, discs, probability_histogram(seg_prob, mask))
 
@@ -119,11 +123,14 @@ class Measured:
 
     @property
     def per_image(self) -> pd.DataFrame:
-        """A row an image, with the scores of each cracked one, worst F1 first; crack-free images, which have none, last, those with the
-        most predicted pixels first. An ``error_...`` of the geometry is predicted less true."""
+        """A row for each image.
+
+        Cracked images come first, the worst F1 on top. Crack-free images have no scores; they follow, most predicted pixels on top.
+        Each ``error_...`` of the geometry is the predicted value minus the true one.
+        """
         frame = pd.DataFrame(self.rows)
-        scores = precision_recall_f1(frame["tp"], frame["fp"], frame["fn"])
-        frame["precision"], frame["recall"], frame["f1"] = (np.where(frame["has_crack"], values, np.nan) for values in scores)
+        for name, values in zip(SCORES, precision_recall_f1(frame["tp"], frame["fp"], frame["fn"]), strict=True):
+            frame[name] = np.where(frame["has_crack"], values, np.nan)
         frame["iou"] = np.where(frame["has_crack"], intersection_over_union(*exact_counts(frame)), np.nan)
         for name in GEOMETRY:
             frame[f"error_{name}"] = frame[name] - frame[f"true_{name}"]
@@ -133,11 +140,7 @@ class Measured:
     @property
     def curves(self) -> pd.DataFrame:
         """Mean precision, recall and F1 of the cracked images, by threshold."""
-        counts = np.array(self.sweep).transpose(1, 0, 2)
-        scores = [values.mean(axis=0) for values in precision_recall_f1(*counts)]
-        return pd.DataFrame(
-            dict(zip(("precision", "recall", "f1"), scores, strict=True)), index=pd.Index(self.thresholds, name="threshold")
-        )
+        return mean_curves(*np.array(self.sweep).transpose(1, 0, 2), self.thresholds)
 
 
 def exact_counts(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:

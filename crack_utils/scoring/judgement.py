@@ -1,17 +1,16 @@
-"""How one split was predicted, and the threshold that suits it best."""
+"""The counts of one split at every threshold, and the threshold that suits the split best."""
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from crack_utils.networks.prediction import check_finite
+from crack_utils.scoring.arrays import check_finite
 from crack_utils.scoring.counts import tolerance_counts
-from crack_utils.scoring.scores import best_threshold, precision_recall_f1
+from crack_utils.scoring.scores import SCORES, best_threshold, mean_curves, precision_recall_f1
 from crack_utils.scoring.thresholds import SEG_THRESHOLDS
 
 BLOCK = 32  # predictions held at a time, so that all cores count
@@ -19,7 +18,7 @@ BLOCK = 32  # predictions held at a time, so that all cores count
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """How one split was predicted: tp, fp, fn (N, T) at the tolerance, has_crack (N,), decision_probs (N,)."""
+    """The counts of one split: tp, fp, fn (N, T) within the tolerance, has_crack (N,), decision_probs (N,)."""
 
     thresholds: np.ndarray
     tp: np.ndarray
@@ -29,24 +28,36 @@ class Judgement:
     decision_probs: np.ndarray
 
     @property
+    def cracked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """TP, FP, FN of the cracked images."""
+        return self.tp[self.has_crack], self.fp[self.has_crack], self.fn[self.has_crack]
+
+    @property
     def per_image(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Precision, recall, F1 of the cracked images, each (positives, T)."""
-        return precision_recall_f1(self.tp[self.has_crack], self.fp[self.has_crack], self.fn[self.has_crack])
+        return precision_recall_f1(*self.cracked)
 
     @property
     def curves(self) -> pd.DataFrame:
         """Mean precision, recall and F1 of the cracked images, by threshold."""
-        scores = zip(("precision", "recall", "f1"), self.per_image, strict=True)
-        return pd.DataFrame({name: values.mean(axis=0) for name, values in scores}, index=pd.Index(self.thresholds, name="threshold"))
+        return mean_curves(*self.cracked, self.thresholds)
 
     def segmentation(self, at: int) -> dict[str, float]:
         """The record's segmentation figures at threshold number ``at``: means over the cracked images."""
-        precision, recall, f1 = (float(values[:, at].mean()) for values in self.per_image)
-        return {"precision": precision, "recall": recall, "f1": f1}
+        return {name: float(values[:, at].mean()) for name, values in zip(SCORES, self.per_image, strict=True)}
 
 
-def judge(predictions: Iterator[tuple[Any, torch.Tensor | np.ndarray, float]], thresholds: np.ndarray = SEG_THRESHOLDS) -> Judgement:
-    """Count over a split, some images at a time: each prediction is ``(crop, seg_prob, decision_prob)``, the crop has a ``mask``."""
+def judge(predictions: Iterable[tuple[Any, Any, float]], thresholds: np.ndarray = SEG_THRESHOLDS) -> Judgement:
+    """Count the predictions of a split, some images at a time.
+
+    Args:
+        predictions: of each image ``(crop, seg_prob, decision_prob)``: any object with a ``mask`` (H, W), probabilities (H, W) as an
+            array or a tensor on any device, and a number.
+        thresholds: (T,) ascending.
+
+    Raises:
+        UserError: predictions that are not numbers.
+    """
     counts, has_crack, decision_probs = [], [], []
     predictions = iter(predictions)
     while block := list(itertools.islice(predictions, BLOCK)):

@@ -1,29 +1,31 @@
 """How many thresholds each probability exceeds."""
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
-from crack_utils.scoring.arrays import _array, _ascending, check_probabilities
+from crack_utils.scoring.arrays import as_array, ascending, check_probabilities
 
 SEG_THRESHOLDS = np.arange(0.1, 1, 0.005)  # the 180 values of the record
-CHUNK = 2**17  # pixels looked up at a time: what is made on the way stays in the processor's cache
-TABLE_CELLS = (2**12, 2**16)  # equal cells of [0, 1] in which thresholds are looked up: the coarser that tells them apart
+CHUNK = 2**17  # pixels looked up at a time: the intermediate arrays stay in the processor's cache
+TABLE_CELLS = (2**12, 2**16)  # numbers of equal cells of [0, 1]; the first that gives each threshold a cell of its own is used
+
+
+def in_single(thresholds: np.ndarray) -> np.ndarray:
+    """The largest float32 not above each float64 threshold. A float32 exceeds the one exactly where it exceeds the other."""
+    rounded = thresholds.astype(np.float32)
+    return np.where(rounded.astype(np.float64) > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
 
 @lru_cache(maxsize=8)
 def _make_tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarray, np.ndarray] | None:
-    """For each cell of [0, 1] and one above: how many thresholds lie below it, and the one within (else infinity).
+    """For each cell of [0, 1] and one cell above: how many thresholds lie below the cell, and the threshold inside it (else infinity).
 
-    None where two thresholds share a cell of the finest table. Against a threshold of double precision a float32 compares as against
-    the largest float32 not above it.
+    None where two thresholds share a cell of the finest table.
     """
-    values = np.array(thresholds)
-    if single:
-        rounded = values.astype(np.float32)
-        values = np.where(rounded.astype(np.float64) > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    values = in_single(np.array(thresholds)) if single else np.array(thresholds)
     inside = np.flatnonzero((values >= 0) & (values < 1))
     if len(values) >= 2**16:  # more than the table's integers count
         return None
@@ -37,24 +39,24 @@ def _make_tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarra
     return None
 
 
-def exceeded(prob: np.ndarray | torch.Tensor, thresholds: np.ndarray) -> np.ndarray:
-    """How many thresholds each probability is above, exactly: a table tells for each cell of [0, 1].
+def exceeded(prob: Any, thresholds: np.ndarray) -> np.ndarray:
+    """Count exactly how many thresholds each probability exceeds.
 
     Args:
-        prob: in [0, 1], of any shape.
+        prob: array or tensor in [0, 1], of any shape.
         thresholds: (T,) ascending, compared in float64.
 
     Returns:
         Small integers of the same shape, 0 to T.
     """
-    prob, thresholds = _array(prob), _ascending(thresholds)
+    prob, thresholds = as_array(prob), ascending(thresholds)
     prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
     check_probabilities(prob)
     return _look_up(prob, thresholds, _tables(thresholds, prob.dtype))
 
 
 def _tables(thresholds: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
-    return _make_tables(tuple(np.asarray(thresholds, np.float64).tolist()), dtype == np.float32)
+    return _make_tables(tuple(thresholds.tolist()), dtype == np.float32)
 
 
 def _look_up(prob: np.ndarray, thresholds: np.ndarray, tables: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
@@ -65,8 +67,17 @@ def _look_up(prob: np.ndarray, thresholds: np.ndarray, tables: tuple[np.ndarray,
     return below.take(cell, mode="clip") + (prob > edge.take(cell, mode="clip"))
 
 
-def _above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarray) -> np.ndarray:
-    """Pixels of each kind (H, W) that exceed threshold 0, 1, ...: (kinds, T + 1), the first column all of the kind."""
+def count_above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarray) -> np.ndarray:
+    """Count the pixels of each kind that exceed each threshold.
+
+    Args:
+        prob: (H, W) probabilities in [0, 1], float32 or float64.
+        kind: (H, W) bool or uint8, each pixel's kind, 0 to ``kinds`` - 1.
+        thresholds: (T,) float64, ascending.
+
+    Returns:
+        (kinds, T + 1) int64: all pixels of the kind, then those above threshold 0, 1, ...
+    """
     check_probabilities(prob)
     size = len(thresholds) + 1
     is_small = kinds * size < 2**16

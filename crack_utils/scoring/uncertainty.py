@@ -1,6 +1,6 @@
-"""How sure a figure is: what would have come out on other photos of the same kind.
+"""How much a figure would vary on other photos of the same kind.
 
-Crops of one photo are alike, so photos are drawn, never crops: a cluster bootstrap (Davison and Hinkley 1997, 3.8).
+Crops of one photo resemble each other. So whole photos are drawn, never crops: a cluster bootstrap (Davison and Hinkley 1997, 3.8).
 """
 
 import itertools
@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 RESAMPLES = 2000
-FEW_PHOTOS = 20  # below, an interval is too narrow: of 10 photos it covers the truth in about 92 of 100 cases, of 6 in 83
-LEAST_PHOTOS = 5  # below, there is none: of 4 photos it would cover the truth in 79 of 100 cases
+FEW_PHOTOS = 20  # with fewer, an interval is too narrow: with 10 photos it covers the truth in about 92 of 100 cases, with 6 in 83
+LEAST_PHOTOS = 5  # with fewer, there is no interval: with 4 photos it would cover the truth in 79 of 100 cases
 
 
 def photo_sums(values: np.ndarray, photos: Sequence[str]) -> np.ndarray:
-    """Sums over the images of each photo: (N, K) values and (N,) photo names to (P, K)."""
+    """Sum the values (N, K) over the images of each photo, (N,) names; (P, K) for P photos."""
     names, index = np.unique(np.asarray(photos, str), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, index, values)
@@ -24,16 +24,16 @@ def photo_sums(values: np.ndarray, photos: Sequence[str]) -> np.ndarray:
 def bootstrap_interval(
     values: np.ndarray, photos: Sequence[str], figure: Callable[[np.ndarray], np.ndarray], resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
-    """The 95 % percentile interval of a figure that depends on sums over images alone, resampling photos.
+    """The 95 % percentile interval, over resampled photos, of a figure that depends only on sums over images.
 
     Args:
-        values: (N, K), what is summed, such as the F1 of each image and a 1 to count it by.
+        values: (N, K) values to sum, such as the F1 of each image and a 1 that counts the image.
         photos: (N,) the photo of each image.
-        figure: from sums (B, K) to figures (B,), NaN where it has none.
+        figure: turns sums (B, K) into figures (B,), NaN where a figure is not defined.
 
     Returns:
-        The 2.5th and the 97.5th percentile; NaN with fewer than LEAST_PHOTOS, and where no resample has another figure: all or
-        none of a few says nothing of how sure that is.
+        The 2.5th and the 97.5th percentile. Both are NaN with fewer than LEAST_PHOTOS photos, and where all resamples give the same
+        figure: the photos then do not show how much the figure varies.
     """
     sums = photo_sums(np.asarray(values, np.float64), photos)
     if len(sums) < LEAST_PHOTOS:
@@ -48,29 +48,29 @@ def bootstrap_interval(
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
-    """The first column by the second: a mean over images, where these are values and ones."""
+    """The first column divided by the second. With values and ones as columns this is a mean over images."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return sums[:, 0] / sums[:, 1]
 
 
 def ratio_or_zero(sums: np.ndarray) -> np.ndarray:
-    """As :func:`ratio`, but 0 where there is nothing to divide by, as precision and F1 have it."""
+    """As :func:`ratio`, but 0 where the second column is 0, as for precision and F1."""
     return np.nan_to_num(ratio(sums), nan=0.0)
 
 
 def paired_difference(
     a: np.ndarray, b: np.ndarray, photos: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, float | int]:
-    """Whether run A scores better than run B on the same images, had other photos been taken. It knows nothing of other seeds.
+    """Test whether run A scores better than run B on the same images. The test covers the choice of photos, not the choice of seeds.
 
     Args:
-        a, b: (N,) scores of the images by each run.
+        a, b: (N,) the score of each image by each run.
         photos: (N,) the photo of each image.
 
     Returns:
-        ``difference`` (mean of a - b), its 95 % ``low`` and ``high`` over photos, ``photos``, and ``p``: the share of exchanges of
-        the two runs, photo by photo, with a mean difference at least as large (a paired permutation test): of all exchanges where
-        these are no more than ``resamples``, else of so many random ones.
+        ``difference`` (mean of a - b), its 95 % interval over photos (``low``, ``high``), the number of ``photos``, and ``p`` of a paired
+        permutation test. An exchange swaps the two runs' scores on some of the photos; ``p`` is the share of exchanges with a mean
+        difference at least as large. All exchanges are tried if there are at most ``resamples``, else that many random ones.
     """
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     values = np.stack([difference, np.ones_like(difference)], axis=1)
@@ -78,10 +78,10 @@ def paired_difference(
     sums = photo_sums(values, photos)[:, 0]
     if 2 ** len(sums) <= resamples:
         signs = np.array(list(itertools.product([1.0, -1.0], repeat=len(sums))))
-    else:  # the observed arrangement is one of them
+    else:  # the observed scores are one of the arrangements
         drawn = np.random.default_rng(seed).choice([-1.0, 1.0], size=(resamples, len(sums)))
         signs = np.concatenate([np.ones((1, len(sums))), drawn])
-    # The tolerance keeps rounding from deciding ties.
+    # The tolerance lets ties count in spite of rounding.
     extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
     return {
         "difference": float(difference.mean()),

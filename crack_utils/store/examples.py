@@ -3,16 +3,17 @@
 import dataclasses
 
 import numpy as np
+from PIL import Image
 
-from crack_utils.scoring.counts import tolerance_maps
-from crack_utils.scoring.examples import pick_examples
+from crack_utils.scoring import pick_examples, tolerance_maps
+from crack_utils.store.files import written_whole
 from crack_utils.store.predictions import load_predictions
 from crack_utils.store.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One test image to look at, from a run's artifacts: maps are (H, W), the image (H, W) or (H, W, 3) uint8."""
+    """One test image to look at. Maps are (H, W); the image is (H, W) or (H, W, 3) uint8."""
 
     stem: str
     image: np.ndarray
@@ -20,7 +21,7 @@ class Example:
     seg_prob: np.ndarray
     decision_prob: float
     f1: float
-    threshold: float  # this image's: infinite where the mask is emptied
+    threshold: float  # of this image; infinite if the run empties the mask
     decided: bool
 
     @property
@@ -31,14 +32,14 @@ class Example:
 
 def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example]:
     """The examples of one kind (worst, median, best, crack-free), from the run's artifacts alone."""
-    rows = pick_examples(run.load_per_image()).query("kind == @kind")[:limit]
+    rows = pick_examples(run.per_image.load()).query("kind == @kind")[:limit]
     stored = load_predictions(run.folder, "test", set(rows.stem))
     numbers = {stem: i for i, stem in enumerate(stored.stems)}
-    decision_threshold = run.load_metrics()["decision"]["threshold"]
+    decision_threshold = run.metrics.load()["decision"]["threshold"]
     return [
         Example(
             stem=row.stem,
-            image=run.load_photo(row.stem),
+            image=load_photo(run, row.stem),
             mask=stored.masks[i],
             seg_prob=stored.seg_probs[i],
             decision_prob=row.decision_prob,
@@ -49,3 +50,15 @@ def load_examples(run: Run, kind: str, limit: int | None = None) -> list[Example
         for row in rows.itertuples()
         for i in [numbers[row.stem]]
     ]
+
+
+def save_photo(run: Run, stem: str, image: np.ndarray) -> None:
+    """Keep a test photo (H, W, C) uint8, to be shown beside its prediction."""
+    with written_whole(run.path(f"examples/{stem}.jpg")) as scratch:
+        Image.fromarray(image.squeeze()).save(scratch, format="JPEG", quality=92)
+
+
+def load_photo(run: Run, stem: str) -> np.ndarray:
+    """A test photo that :func:`save_photo` kept, (H, W) or (H, W, 3) uint8."""
+    with Image.open(run.path(f"examples/{stem}.jpg")) as file:
+        return np.asarray(file)

@@ -1,4 +1,4 @@
-"""Files written whole, and damage told in one message."""
+"""Files are written whole or not at all, and a damaged file gives one message."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from crack_utils.errors import MissingRun
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A scratch path that becomes ``path`` when the block ends well: no reader ever meets half a file."""
+    """A scratch path that becomes ``path`` when the block ends without an error: no reader ever meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     os.close(handle)
@@ -28,13 +28,18 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file."""
     with written_whole(path) as scratch:
         scratch.write_bytes(content)
 
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[Path]:
-    """Turn whatever a damaged file raises into one message."""
+    """Turn the errors of a missing or damaged file into one message.
+
+    Raises:
+        MissingRun: names the file and the fix.
+    """
     try:
         yield path
     except FileNotFoundError:

@@ -4,21 +4,23 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
-from crack_utils.config.run_names import check_run_name
+from crack_utils.config import check_run_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def home() -> Path:
-    """The folder with ``runs/``, ``report/`` and ``data/``: the repository, or what CRACK_HOME names."""
+    """The folder with ``runs/``, ``report/`` and ``data/``: the repository, or the folder that CRACK_HOME names."""
     return Path(os.environ.get("CRACK_HOME") or REPOSITORY)
 
 
 def sample_folder() -> Path:
+    """The folder of the drawn sample."""
     return home() / "data" / "sample"
 
 
 def report_dir(run_name: str) -> Path:
+    """The folder of a run's pages."""
     return home() / "report" / check_run_name(run_name)
 
 

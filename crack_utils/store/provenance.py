@@ -1,4 +1,7 @@
-"""What a run was computed with."""
+"""What a run is computed with.
+
+Nothing here names a user, a host or a folder of the machine: pages show these values, and people pass pages on.
+"""
 
 import contextlib
 import datetime
@@ -8,12 +11,10 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import torch
-
 import crack_utils
-from crack_utils.networks.devices import machine
 from crack_utils.store.places import REPOSITORY
 from crack_utils.store.run import Run
 
@@ -21,54 +22,54 @@ PACKAGES = (
     *("crack-utils", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "opencv-python-headless", "scikit-image"),
     *("safetensors", "pydantic", "matplotlib", "segmentation-models-pytorch", "papermill", "nbconvert", "ipywidgets"),
 )
-_STATE = ("machine", "device", "python", "os", "packages", "code")  # what may differ between a run's sessions
+SESSION_STATE = ("machine", "device", "python", "os", "packages", "code")  # may differ between the sessions of a run
 
 
 @contextlib.contextmanager
-def recorded(run: Run, step: str, device: torch.device) -> Iterator[None]:
-    """Keep in provenance.json what the block is computed with and how long it takes, also if it is stopped or fails.
+def recorded(run: Run, step: str, hardware: dict[str, str]) -> Iterator[None]:
+    """Keep in provenance.json what the block is computed with and how long the block takes, even if the block is stopped or fails.
 
-    A training that goes on adds its time to that of its earlier sessions; the rest of the record is of the last session, with the
-    names of what was another before under ``changed``.
+    A resumed training adds its time to that of its earlier sessions. The other values are those of the last session; ``changed``
+    names the values that differed in an earlier session.
 
     Args:
         step: training or evaluation.
+        hardware: see :func:`crack_utils.networks.hardware`.
     """
-    kept, started = run.load_provenance(), time.perf_counter()
-    about = record(device, run.load_params().seed)
+    kept, began = run.provenance.load(), time.perf_counter()
+    session = {"started": timestamp(), "duration_s": 0.0, "sessions": 1, "changed": []}  # duration: wall clock
+    session |= {**hardware, "seed": run.params.load().seed, **software()}
     if step == "training" and step in kept:
         earlier = kept[step]
-        about |= {"started": earlier["started"], "duration_s": earlier["duration_s"], "sessions": earlier["sessions"] + 1}
-        about["changed"] = sorted({*earlier["changed"], *_differing(earlier, about)})
-    before_s = about["duration_s"]
-    run.save_provenance(kept | {step: about})
+        session |= {"started": earlier["started"], "duration_s": earlier["duration_s"], "sessions": earlier["sessions"] + 1}
+        session["changed"] = sorted({*earlier["changed"], *changed_state(earlier, session)})
+    before_s = session["duration_s"]
+    run.provenance.save(kept | {step: session})
     try:
         yield
     finally:
-        about["duration_s"] = round(before_s + time.perf_counter() - started, 2)
-        run.save_provenance(kept | {step: about})
+        session["duration_s"] = round(before_s + time.perf_counter() - began, 2)
+        run.provenance.save(kept | {step: session})
 
 
-def record(device: torch.device, seed: int) -> dict[str, Any]:
-    """What a step that begins now on this device is computed with, ready for JSON."""
+def timestamp() -> str:
+    """The time now, in UTC."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def software() -> dict[str, Any]:
+    """Versions of Python, the system, the packages and this project's code."""
     return {
-        "started": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "duration_s": 0.0,  # wall clock
-        "sessions": 1,
-        "changed": [],
-        "machine": machine(device),
-        "device": str(device),
-        "precision": "float32" + (", TF32 in convolutions" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else ""),
-        "seed": seed,
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()}",
         "packages": _packages(),
-        "code": {"version": crack_utils.__version__, **_commit()},
+        "code": {"version": crack_utils.__version__, **commit(REPOSITORY)},
     }
 
 
-def _differing(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    return [name for name in _STATE if a[name] != b[name]]
+def changed_state(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """What differs between two sessions."""
+    return [name for name in SESSION_STATE if one[name] != other[name]]
 
 
 def _packages() -> dict[str, str]:
@@ -80,17 +81,16 @@ def _packages() -> dict[str, str]:
     return found
 
 
-def _commit() -> dict[str, Any]:
-    """The commit that is checked out, None where there is no checkout, and whether the package differs from it."""
-    repository = REPOSITORY
+def commit(repository: Path) -> dict[str, Any]:
+    """The commit that is checked out, and whether the package differs from this commit. Without a checkout the commit is None."""
     unknown = {"commit": None, "dirty": False}
-    if not (repository / ".git").exists():  # installed somewhere: a repository further up is another project's
+    if not (repository / ".git").exists():  # an installed package: a repository further up is another project's
         return unknown
     command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--", "crack_utils"]
     try:
         done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return unknown
-    commit = re.search(r"^# branch.oid ([0-9a-f]+)$", done.stdout, re.MULTILINE)
+    head = re.search(r"^# branch.oid ([0-9a-f]+)$", done.stdout, re.MULTILINE)
     dirty = any(not line.startswith("#") for line in done.stdout.splitlines())
-    return {"commit": commit[1], "dirty": dirty} if commit else unknown
+    return {"commit": head[1], "dirty": dirty} if head else unknown

@@ -5,8 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from crack_utils.config.files import read_yaml
-from crack_utils.config.parameters import RunParameters, parse_parameters
+from crack_utils.config import RunParameters, parse_parameters, read_yaml
 from crack_utils.errors import DataError, ParameterError
 from crack_utils.store.places import REPOSITORY
 
@@ -43,7 +42,7 @@ def check_record_run(name: str | None) -> None:
 
 def published(record_run: str, seed: int) -> pd.DataFrame:
     """The rows a run with this seed is set beside: the one of the same seed, else all of that name (their mean counts)."""
-    rows = _rows(record_run)
+    rows = record_rows(record_run)
     same_seed = rows[rows["seed"] == seed]
     return rows if same_seed.empty else same_seed
 
@@ -66,13 +65,13 @@ def differences(resolved: dict[str, Any]) -> list[str]:
     """In words, where a run's training differs from that of the published run it is set beside."""
     changed = parse_parameters(resolved["given"]).differences(configuration(resolved["record_run"]))
     found = [f"{name} {_value(mine)}, published {_value(theirs)}" for name, (mine, theirs) in changed.items() if name not in _NOT_COMPARED]
-    mine, theirs = resolved["data"]["counts"]["train"]["negatives"], _rows(resolved["record_run"])["train_negatives"].iloc[0]
+    mine, theirs = resolved["data"]["counts"]["train"]["negatives"], record_rows(resolved["record_run"])["train_negatives"].iloc[0]
     if not pd.isna(theirs) and mine != theirs:
         found.append(f"{mine} crack-free training images, published {theirs}")
     return found
 
 
-def _rows(record_run: str) -> pd.DataFrame:
+def record_rows(record_run: str) -> pd.DataFrame:
     check_record_run(record_run)
     record = load_record()
     return record[record["name"] == record_run]

@@ -1,7 +1,42 @@
-"""The two losses of SegDecNet, the weights of pixels and images, and the schedule that balances the two."""
+"""The terms of the training's loss."""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
+
+from crack_utils.config import RunParameters
+from crack_utils.data import Batch
+
+
+class Outputs(NamedTuple):
+    """What the network says of a batch: ``decision_logits`` (N, 1) and ``seg_logits`` (N, 1, H, W)."""
+
+    decision_logits: torch.Tensor
+    seg_logits: torch.Tensor
+
+
+class PositiveWeights(NamedTuple):
+    """Factors of the losses of crack pixels and of cracked images, scalars; None is 1."""
+
+    pixels: torch.Tensor | None = None
+    images: torch.Tensor | None = None
+
+
+UNWEIGHTED = PositiveWeights()
+
+
+class Term(NamedTuple):
+    """A term of the loss.
+
+    Args:
+        loss: from outputs, batch and positive weights to each image's loss, (N,).
+        weight: from the run's parameters and the epoch 0, 1, ... to the term's weight.
+    """
+
+    loss: Callable[[Outputs, Batch, PositiveWeights], torch.Tensor]
+    weight: Callable[[RunParameters, int], float]
 
 
 def segmentation_loss(
@@ -11,7 +46,7 @@ def segmentation_loss(
     weight: torch.Tensor | None = None,
     pos_weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Binary cross-entropy of each image, the mean over its valid pixels.
+    """Binary cross-entropy of each image: the mean over its valid pixels.
 
     Args:
         seg_logits: (N, 1, H, W).
@@ -35,7 +70,25 @@ def decision_loss(decision_logits: torch.Tensor, has_crack: torch.Tensor, pos_we
 def loss_weights(epoch: int, epochs: int, delta: float, balanced: bool) -> tuple[float, float]:
     """Weights of the segmentation and the decision loss in epoch n = 0 .. epochs - 1.
 
-    Balanced they are ``1 - n / epochs`` and ``delta * n / epochs``, else always 1 and ``delta``.
+    Balanced weights are ``1 - n / epochs`` and ``delta * n / epochs``. Otherwise the weights are always 1 and ``delta``.
     """
     share = epoch / epochs
     return (1 - share, delta * share) if balanced else (1.0, delta)
+
+
+def _weights(params: RunParameters, epoch: int) -> tuple[float, float]:
+    if not params.decision_loss:
+        return 1.0, 0.0
+    return loss_weights(epoch, params.epochs, params.delta_cls_loss, params.dynamically_balanced_loss)
+
+
+TERMS = {
+    "segmentation": Term(
+        lambda outputs, batch, positive: segmentation_loss(outputs.seg_logits, batch.mask, batch.valid, batch.weight, positive.pixels),
+        lambda params, epoch: _weights(params, epoch)[0],
+    ),
+    "decision": Term(
+        lambda outputs, batch, positive: decision_loss(outputs.decision_logits, batch.has_crack, positive.images),
+        lambda params, epoch: _weights(params, epoch)[1],
+    ),
+}

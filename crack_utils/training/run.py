@@ -1,50 +1,50 @@
 """Train a run."""
 
-from crack_utils.config.parameters import RunParameters
-from crack_utils.data.run_data import RunData
+from crack_utils.config import RunParameters
+from crack_utils.data import data_facts, find_data
 from crack_utils.errors import ParameterError
-from crack_utils.networks.devices import resolve_device
-from crack_utils.store.places import sample_folder
-from crack_utils.store.provenance import recorded
-from crack_utils.store.record import check_record_run
-from crack_utils.store.run import Run
-from crack_utils.training.loop import Training
+from crack_utils.networks import hardware, resolve_device
+from crack_utils.store import Run, check_record_run, claimed, forget_results, recorded, sample_folder
+from crack_utils.training.loop import Parts, Training
 from crack_utils.training.watcher import Watcher
 
 
-def train_run(params: RunParameters, run_name: str | None = None, overwrite: bool = False, watcher: Watcher | None = None) -> Run:
-    """Train, go on where a training stopped, or leave a finished one as it is.
+def train_run(
+    params: RunParameters, run_name: str | None = None, overwrite: bool = False, watcher: Watcher | None = None, parts: Parts | None = None
+) -> Run:
+    """Train a run, go on where its training stopped, or leave a finished training as it is.
 
     Args:
         params: the run's parameters.
         run_name: folder under ``runs/``; default ``DATASET-<hash of the parameters>``.
-        overwrite: drop what the folder holds of a training with other parameters.
-        watcher: is told how the training goes and may stop it; ``is_trained`` says of the run that comes back whether it did.
+        overwrite: drop a training with other parameters that the folder holds.
+        watcher: watches the training and may stop it. Afterwards the run's ``is_trained`` says whether the training finished.
+        parts: what the training is made of.
 
     Raises:
-        ParameterError: the folder holds a training with other parameters, or the device is not there.
+        ParameterError: the folder holds a training with other parameters, or the machine has no such device.
         DataError: the data cannot be used.
     """
     run = claim_run(params, run_name, overwrite)
-    is_same = run.path("params.json").is_file() and not run.load_params().differences(params)
+    is_same = run.params.exists and not run.params.load().differences(params)
     if run.is_trained and is_same:
         print(f"Run {run.name} has finished training before; it is shown, not repeated.")
         return run
     device = resolve_device(params.device)
-    data = RunData(params, sample_folder())
-    facts = data.facts  # decodes every image: what is wrong with the data shows before any work is done
+    data = find_data(params, sample_folder())
+    facts = data_facts(data)  # decodes every image, so that unusable data stops the run before any work is done
     resolved = {
         "device": str(device),
         "input_height": data.input_size[0],
         "input_width": data.input_size[1],
         "evaluate_negatives": any(facts["counts"][split]["negatives"] for split in ("val", "test")),
     }
-    with run.claimed():
-        if not (is_same and run.path("checkpoint.pt").is_file()):
-            run.forget_results()
-        run.save_params(params, resolved, facts)
-        with recorded(run, "training", device):
-            Training(run, params, data, device, watcher).fit()
+    with claimed(run):
+        if not (is_same and run.checkpoint.exists):
+            forget_results(run)
+        run.params.save(params, resolved, facts)
+        with recorded(run, "training", hardware(device)):
+            Training(run, params, data, device, watcher, parts).fit()
     return run
 
 
@@ -52,12 +52,11 @@ def claim_run(params: RunParameters, run_name: str | None, overwrite: bool = Fal
     """The run's folder, if these parameters may use it (see :func:`train_run`)."""
     check_record_run(params.record_run)
     run = Run(run_name or f"{params.dataset}-{params.fingerprint()}")
-    if run.path("params.json").is_file():
-        changed = run.load_params().differences(params)
-        if changed and not overwrite:
-            listed = ", ".join(f"{name} {old!r} there, {new!r} now" for name, (old, new) in changed.items())
-            raise ParameterError(
-                f"run {run.name} holds a training with other parameters ({listed}); "
-                f"choose another run_name, or remove {run.folder} (the command line has --overwrite)"
-            )
+    changed = run.params.load().differences(params) if run.params.exists else {}
+    if changed and not overwrite:
+        listed = ", ".join(f"{name} {old!r} there, {new!r} now" for name, (old, new) in changed.items())
+        raise ParameterError(
+            f"run {run.name} holds a training with other parameters ({listed}); "
+            f"choose another run_name, or remove {run.folder} (the command line has --overwrite)"
+        )
     return run

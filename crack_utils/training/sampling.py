@@ -1,17 +1,84 @@
-"""Which images an epoch trains on."""
+"""Which images an epoch trains on: sampling by use, and mining of hard images."""
+
+import dataclasses
 
 import numpy as np
+import torch
+
+from crack_utils.config import RunParameters
+
+
+class ImageMemory:
+    """What sampling and mining remember of each training image.
+
+    Args:
+        n_images: N, the number of training images.
+    """
+
+    def __init__(self, n_images: int):
+        self.difficulty = np.full(n_images, np.nan)  # when the image was last trained on; NaN: never
+        self.uses = np.zeros(n_images, int)  # how often frequency-of-use sampling drew the image
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """A copy for a checkpoint."""
+        return {"difficulty": torch.from_numpy(self.difficulty.copy()), "uses": torch.from_numpy(self.uses.copy())}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Take over a checkpoint's copy."""
+        self.difficulty, self.uses = state["difficulty"].numpy().copy(), state["uses"].numpy().copy()
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochPlan:
+    """What an epoch trains on.
+
+    Args:
+        order: indices of the images of the first pass.
+        counts: which of these count in the epoch's mean losses, bool.
+        share: the share of the images that a second pass trains on again, the hardest.
+    """
+
+    order: np.ndarray
+    counts: np.ndarray
+    share: float
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Indices of the images of the first pass, each once."""
+        return np.unique(self.order)
+
+    @property
+    def n_steps(self) -> int:
+        """Number of images in both passes."""
+        return len(self.order) + len(hardest(self.seen, self.share))
+
+    def again(self, difficulty: np.ndarray) -> np.ndarray:
+        """Indices of the images of the second pass, by their difficulty in the first."""
+        return self.seen[hardest(difficulty[self.seen], self.share)]
+
+
+def plan_epoch(params: RunParameters, has_crack: np.ndarray, memory: ImageMemory, rng: np.random.Generator) -> EpochPlan:
+    """Draw an epoch's images. Sampling by use counts the drawn images in ``memory.uses``."""
+    images = np.arange(len(has_crack))
+    if params.frequency_of_use_sampling:
+        images = draw_by_use(has_crack, memory.uses, rng)
+        memory.uses += np.bincount(images, minlength=len(has_crack))
+    order = rng.permutation(images)
+    if not params.hard_batches:
+        return EpochPlan(order, np.ones(len(order), bool), params.hard_negative_mining)
+    k, b, least_share = params.hard_batches
+    return EpochPlan(*mix_hard(order, hard_set(memory.difficulty, least_share), k, b, rng), 0.0)
 
 
 def draw_by_use(has_crack: np.ndarray, uses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Frequency-of-use sampling: an epoch's images, every cracked one and as many crack-free ones, little-used ones first.
+    """Frequency-of-use sampling: every cracked image, and as many crack-free ones, little-used ones first.
 
-    A crack-free image of N that was used f times has weight w = 1 - f / max f, w - median w + 1, to the power 4 ln N. Where there
-    are fewer than needed, each is taken as evenly as possible.
+    A crack-free image of N that was used f times has w = 1 - f / max f and the weight (w - median w + 1) to the power 4 ln N. If there
+    are fewer crack-free images than needed, each is taken as evenly as possible.
 
     Args:
         has_crack: (N,) bool.
-        uses: (N,) how often each was drawn before.
+        uses: (N,) how often each image was drawn before.
 
     Returns:
         Indices, the cracked images first.
@@ -25,7 +92,7 @@ def draw_by_use(has_crack: np.ndarray, uses: np.ndarray, rng: np.random.Generato
     # The largest of log weight + Gumbel noise are a weighted draw without replacement, whatever the weights' range.
     ranked = negatives[np.argsort(-(log_weight + rng.gumbel(size=len(negatives))), kind="stable")]
     rounds, rest = divmod(len(positives), len(negatives))
-    if rounds:  # too few: the rest by use alone, or the differences would add up over a training
+    if rounds:  # too few images: rank the rest by use alone, or differences of use would add up over a training
         ranked = negatives[np.lexsort([rng.random(len(negatives)), uses[negatives]])]
     return np.concatenate([positives, np.tile(negatives, rounds), ranked[:rest]])
 
@@ -36,8 +103,14 @@ def hardest(difficulty: np.ndarray, share: float) -> np.ndarray:
 
 
 def hard_set(difficulty: np.ndarray, least_share: float) -> np.ndarray:
-    """Indices of the samples whose last difficulty (NaN: never trained on) lies more than 2, else 1, 0.5 or 0 standard
-    deviations above the mean: the first cut that holds over ``least_share`` of all, else all; none before the first epoch."""
+    """Indices of the hard samples.
+
+    Hard is what lies more than 2 standard deviations above the mean difficulty. If these are no more than ``least_share`` of all, the cut
+    is 1, then 0.5, then 0 deviations; if even these are too few, all samples with a difficulty are hard.
+
+    Args:
+        difficulty: (N,), NaN for a sample that was never trained on. Before the first epoch all are NaN, and no sample is hard.
+    """
     if np.isnan(difficulty).all():
         return np.array([], int)
     for cut in (2, 1, 0.5, 0):
@@ -48,10 +121,10 @@ def hard_set(difficulty: np.ndarray, least_share: float) -> np.ndarray:
 
 
 def mix_hard(order: np.ndarray, hard: np.ndarray, k: int, b: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Put ``k`` of the hard set, drawn at random, behind each ``b - k`` images of ``order``, for batches of ``b``.
+    """Put ``k`` random samples of the hard set after each ``b - k`` images of ``order``, for batches of ``b``.
 
     Returns:
-        The longer order, and where it holds images of ``order`` (bool).
+        The longer order, and which of its images come from ``order`` (bool).
     """
     if len(hard) == 0:
         return order, np.ones(len(order), bool)

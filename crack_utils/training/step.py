@@ -2,13 +2,14 @@
 
 import copy
 import time
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 
-from crack_utils.config.parameters import RunParameters
-from crack_utils.data.dataset import Batch, CropDataset, batches
-from crack_utils.training.losses import decision_loss, segmentation_loss
+from crack_utils.config import RunParameters
+from crack_utils.data import Batch, CropDataset, batches
+from crack_utils.training.losses import TERMS, UNWEIGHTED, Outputs, PositiveWeights, Term
 from crack_utils.training.schedule import build_optimizer
 
 
@@ -16,35 +17,36 @@ def train_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
-    weights: tuple[float, float],
-    pos_weights: tuple[torch.Tensor | None, torch.Tensor | None] = (None, None),
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    weights: Sequence[float],
+    positive: PositiveWeights = UNWEIGHTED,
+    terms: Mapping[str, Term] = TERMS,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Learn from one batch.
 
     Args:
-        weights: of the segmentation and the decision loss.
-        pos_weights: of crack pixels and of cracked images.
+        weights: of the loss terms.
+        positive: weights of crack pixels and of cracked images.
+        terms: the loss terms.
 
     Returns:
-        Each image's segmentation and decision loss and 2 FP + FN, counted on probabilities above 0.5, (N,) each.
+        Each image's loss by term, (terms, N), and each image's 2 FP + FN of probabilities above 0.5, (N,).
     """
-    decision_logits, seg_logits = model(batch.image)
-    seg_losses = segmentation_loss(seg_logits, batch.mask, batch.valid, batch.weight, pos_weights[0])
-    decision_losses = decision_loss(decision_logits, batch.has_crack, pos_weights[1])
-    loss = weights[0] * seg_losses.mean() + weights[1] * decision_losses.mean()
+    outputs = Outputs(*model(batch.image))
+    losses = [term.loss(outputs, batch, positive) for term in terms.values()]
+    loss = sum(weight * values.mean() for weight, values in zip(weights, losses, strict=True))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    predicted = (seg_logits.detach() > 0) * batch.valid
+    predicted = (outputs.seg_logits.detach() > 0) * batch.valid
     errors = (2 * predicted * (1 - batch.mask) + (1 - predicted) * batch.mask * batch.valid).sum((1, 2, 3))
-    return seg_losses.detach(), decision_losses.detach(), errors
+    return torch.stack(losses).detach(), errors
 
 
-def positive_weights(dataset: CropDataset, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Background by crack pixels, and crack-free by cracked images (None where there is no crack-free one: nothing to balance)."""
+def positive_weights(dataset: CropDataset, device: torch.device) -> PositiveWeights:
+    """Background by crack pixels, and crack-free by cracked images. Without crack-free images the second weight is None."""
     crack, pixels = sum(int(crop.mask.sum()) for crop in dataset.crops), sum(crop.mask.size for crop in dataset.crops)
-    decision = torch.tensor(dataset.negatives / dataset.positives, device=device) if dataset.negatives else None
-    return torch.tensor((pixels - crack) / crack, device=device), decision
+    images = torch.tensor(dataset.negatives / dataset.positives, device=device) if dataset.negatives else None
+    return PositiveWeights(torch.tensor((pixels - crack) / crack, device=device), images)
 
 
 def measure_step(model: nn.Module, params: RunParameters, dataset: CropDataset, device: torch.device) -> tuple[float, float]:
@@ -56,7 +58,7 @@ def measure_step(model: nn.Module, params: RunParameters, dataset: CropDataset, 
     times = []
     for _ in range(3):  # the first one warms up
         started = time.perf_counter()
-        train_step(scratch, optimizer, batch, (1.0, 1.0))[0].cpu()
+        train_step(scratch, optimizer, batch, [1.0] * len(TERMS))[0].cpu()
         trained = time.perf_counter()
         with torch.inference_mode():
             scratch(batch.image[:1])[0].cpu()

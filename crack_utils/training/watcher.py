@@ -1,17 +1,24 @@
-"""Who looks on while a training runs."""
+"""Somebody who watches a training, and can stop the training."""
 
-from crack_utils.training.loop import Training
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crack_utils.training.loop import Training
 
 
 class Watcher:
-    """Looks on while a training runs, and can stop it. This one does neither. What a method raises ends the training."""
+    """Watches a training. This one does nothing. An error in a method ends the training."""
 
     def should_stop(self) -> bool:
-        """Asked after every batch; True ends the training there, so that the same run goes on behind that batch."""
+        """Called after every batch. True ends the training there; the same run can go on after this batch."""
         return False
 
     def on_batch(self, training: "Training", epoch: int, done: int, total: int) -> None:
-        """Called after every batch, with ``done`` of the ``total`` images of epoch 1, 2, ... trained on; hard ones count twice."""
+        """Called after every batch of epoch 1, 2, ...
+
+        Args:
+            done: how many of the epoch's ``total`` images are done. An image that is trained on twice counts twice.
+        """
 
     def on_epoch(self, training: "Training") -> None:
-        """Called after every epoch and its validation, of which ``training.history`` now holds the row."""
+        """Called after every epoch and its validation. ``training.history`` already has the epoch's row."""

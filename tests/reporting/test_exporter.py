@@ -14,10 +14,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from crack_utils.reporting.executed import diagnose
 from crack_utils.reporting.html import to_figure
-from crack_utils.reporting.pages import to_html
+from crack_utils.reporting.page import to_html
 from crack_utils.reporting.pictures import cases
 from crack_utils.reporting.plots import BLUE, describe, figure, readings, to_svg
-from crack_utils.store.examples import Example
+from crack_utils.store import Example
 
 DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
@@ -53,7 +53,7 @@ def test_a_page_is_one_file_that_asks_no_host():
 
 def test_only_the_pages_own_scripts_may_run():
     page = to_html(notebook_of(new_markdown_cell("# Hello")))
-    policy = re.search(r'content="(default-src[^"]+)" http-equiv="Content-Security-Policy"', page)[1]
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="(default-src[^"]+)"', page)[1]
     assert "default-src 'none'" in policy
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     assert len(scripts) == 2
@@ -72,11 +72,35 @@ def test_jupyter_nbconvert_knows_the_exporter_by_its_name(tmp_path):
 
 
 def test_formulas_become_mathml_and_what_cannot_stays_readable():
-    page = to_html(notebook_of(new_markdown_cell(r"Of $F_1$ and $$\frac{2\,TP}{2\,TP + FP + FN}$$ but $\left( 1$.")))
+    page = to_html(notebook_of(new_markdown_cell(r"Of $F_1$ and $$\frac{2\,TP}{2\,TP + FP + FN}$$ but $\left( 1 <b$.")))
     assert page.count("<math") == 2
     assert 'display="block"' in page
     assert "<mfrac>" in page
-    assert r"<code>\left( 1</code>" in page
+    assert r"<code>\left( 1 &lt;b</code>" in page
+
+
+def test_what_nbconvert_does_not_document_still_does_what_the_exporter_needs():
+    formulas = r"$a_1$ \\(b_2\\) $$c_3$$ \\[d_4\\] \begin{align}e_5\end{align}"
+    text = f"## Kept\n\n{formulas}\n\n![dot](attachment:dot.png)\n\n```python\nx = 1\n```"
+    page = to_html(notebook_of(new_markdown_cell(text, attachments={"dot.png": {"image/png": DOT}})))
+    assert page.count("<math") == page.count("<msub>") == 5
+    assert page.count('<div class="formula"') == 3
+    assert '<h2 id="kept">Kept</h2>' in page
+    assert f'<img src="data:image/png;base64,{DOT}" alt="dot"' in page
+    assert '<div class="highlight"><pre tabindex="0">' in page
+
+
+def test_a_widget_is_shown_as_text_unless_the_notebook_keeps_its_state():
+    view, state = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+    cell = code_cell("show()", new_output("display_data", {view: {"model_id": "m"}, "text/plain": "IntSlider(value=3)"}))
+    assert "IntSlider(value=3)" in to_html(notebook_of(cell))
+    page = to_html(notebook_of(cell, widgets={state: {"state": {"m": {}}}}))
+    assert "IntSlider" not in page and "A tool that needs the notebook and its kernel." in page
+
+
+def test_the_exporter_imports_without_torch():
+    check = "import sys, crack_utils.reporting.exporter; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)
 
 
 def test_headings_are_named_and_listed_once_each():
@@ -190,7 +214,7 @@ def test_a_notebook_whose_kernel_died_says_so_though_papermill_calls_it_complete
     about = {"end_time": "then", "exception": None, "start_time": "before", "duration": 3.2, "version": "2.7.0", "parameters": {"a": 1}}
     cells = [code_cell("1"), code_cell("die()", answered=False), code_cell("2", answered=False)]
     page = to_html(notebook_of(*cells, papermill=about))
-    assert "in code cell 2 of 3 its kernel died, or it was stopped or timed out" in page
+    assert "This notebook did not finish: in code cell 2 of 3 the kernel died or was stopped, or time ran out." in page
     whole = to_html(notebook_of(code_cell("1"), code_cell("", answered=False), papermill=about))
     assert "Not finished" not in whole
     assert "<dt>Duration</dt><dd>3 s</dd>" in whole
@@ -216,3 +240,11 @@ def test_what_others_notebooks_hold_is_shown_and_its_names_are_kept():
     assert "<msub>" in page
     assert '<figure id="own">' in page
     assert "Not finished" not in page
+
+
+def test_malformed_html_of_an_output_leaves_the_rest_of_the_page_whole():
+    odd = ("<table><tr><td>1", "<b>bold", "<![odd> 1", "<!-- <h2>no</h2> -->", "<h2>open", "<pre><h2>no</h2>", "2 < 3 <", "</p></b>")
+    page = to_html(notebook_of(*(code_cell("show()", html_output(text)) for text in odd), new_markdown_cell("## Last\n\nend")))
+    assert re.findall(r'<li class="level-2"><a href="#([^"]+)"', page) == ["last", "provenance"]
+    assert [page.count(f"<{tag}") - page.count(f"</{tag}>") for tag in ("div", "table", "pre", "main", "section")] == [0] * 5
+    assert "</table>" in page and "2 < 3 <" in page

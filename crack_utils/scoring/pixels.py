@@ -1,20 +1,20 @@
-"""Pixels by probability."""
+"""Pixels counted by their probability: average precision and calibration."""
 
 from functools import lru_cache
 
 import numpy as np
 
-from crack_utils.scoring.arrays import _image, check_probabilities
+from crack_utils.scoring.arrays import as_image, check_probabilities
 
-CELL_BITS = 14  # of a float32, which probabilities in one cell may differ in: 512 cells from a power of two to the next
-CELLS = 2 * ((int(np.float32(0.5).view(np.uint32)) >> CELL_BITS) + 1)  # by the probability below 0.5, mirrored above
+CELL_BITS = 14  # the last bits of a float32, which a cell ignores: 512 cells from each power of two to the next
+CELLS = 2 * ((int(np.float32(0.5).view(np.uint32)) >> CELL_BITS) + 1)  # one half of the cells below 0.5, their mirror image above
 
 
 def probability_histogram(prob: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Pixels by probability, off and on the crack. Sums over images pool them.
+    """Count pixels by probability, off and on the crack. The sum over images pools their pixels.
 
-    Cells are the finer the nearer to 0 or 1, where a network that is sure of itself has most pixels: 512 from each power of two to
-    the next, and mirrored above 0.5.
+    Cells are finest near 0 and 1, where most pixels of a confident network lie: 512 cells from each power of two to the next, mirrored
+    above 0.5.
 
     Args:
         prob: (H, W) probabilities in [0, 1].
@@ -23,7 +23,7 @@ def probability_histogram(prob: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
         (2, CELLS) int64.
     """
-    prob, mask = _image(prob, mask)
+    prob, mask = as_image(prob, mask)
     check_probabilities(prob)
     prob = np.abs(prob.astype(np.float32))  # no -0.0
     is_upper = prob >= 0.5
@@ -41,7 +41,7 @@ def _cell_middles() -> np.ndarray:
 
 
 def binned_average_precision(histogram: np.ndarray) -> float:
-    """Average precision of pixels, for which those of one cell count as equal: right to about three digits.
+    """Average precision of pixels, right to about three digits: pixels of one cell count as equal.
 
     Args:
         histogram: (2, CELLS) of :func:`probability_histogram`.
@@ -50,29 +50,29 @@ def binned_average_precision(histogram: np.ndarray) -> float:
         ValueError: there is no crack pixel.
     """
     if not histogram[1].any():
-        raise ValueError("no crack pixel to judge by")
+        raise ValueError("there is no crack pixel, so there is no average precision")
     false, true = histogram[:, ::-1].cumsum(axis=1, dtype=np.float64)
     precision = np.divide(true, true + false, out=np.zeros_like(true), where=true + false > 0)
     return float(np.sum(precision * np.diff(true, prepend=0)) / true[-1])
 
 
 def calibration(histogram: np.ndarray, bins: int = 16) -> dict[str, np.ndarray | float]:
-    """How far probabilities are shares, from :func:`probability_histogram`.
+    """Compare the probabilities of pixels with the shares of crack among them.
 
     Args:
-        histogram: (2, CELLS).
-        bins: of equal width.
+        histogram: (2, CELLS) of :func:`probability_histogram`.
+        bins: number of bins of equal width.
 
     Returns:
-        By bin ``confidence`` (mean probability), ``share`` (of crack among its pixels) and ``pixels``, and ``ece``, the expected
-        calibration error: the mean over pixels of how far the two lie apart (Guo et al. 2017; here of the class crack alone).
-        Probabilities are known to 1 / 4096.
+        For each bin ``confidence`` (mean probability), ``share`` (of crack among the bin's pixels) and ``pixels`` (their number). And
+        ``ece``, the expected calibration error: the mean over pixels of the distance between share and confidence (Guo et al. 2017;
+        here of the class crack alone). The histogram keeps probabilities to within 1 / 4096.
 
     Raises:
         ValueError: there is no pixel.
     """
     if not histogram.any():
-        raise ValueError("no pixel to judge by")
+        raise ValueError("there is no pixel, so there is no calibration")
     middle = _cell_middles()
     at = np.minimum((middle * bins).astype(int), bins - 1)
     counts = np.stack([np.bincount(at, weights=row, minlength=bins) for row in histogram])

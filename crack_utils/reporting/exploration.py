@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crack_utils.data.crops import SPLITS
-from crack_utils.data.leaks import Leaks
-from crack_utils.data.run_data import RunData
+from crack_utils.data import SPLITS, Leaks, RunData, data_facts
 
 
 def sizes_table(data: RunData) -> pd.DataFrame:
@@ -21,7 +19,7 @@ def sizes_table(data: RunData) -> pd.DataFrame:
 
 def sources_table(data: RunData) -> pd.DataFrame:
     """How many images of each source each split has, the largest source first; sources are those of a merged set."""
-    title = data.facts["title"]
+    title = data_facts(data)["title"]
     counts = {split: Counter(crop.pair.source or title for crop in data.split(split).crops) for split in SPLITS}
     sources = sum(counts.values(), Counter()).most_common()
     return pd.DataFrame([{"Source": source, **{split: counts[split][source] for split in SPLITS}} for source, _ in sources])

@@ -15,16 +15,14 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from crack_utils.config.parameters import RunParameters
-from crack_utils.data.dataset import CropDataset
-from crack_utils.networks.prediction import predict
-from crack_utils.notebook.widgets import _gallery
+from crack_utils.config import RunParameters
+from crack_utils.data import CropDataset
+from crack_utils.networks import predict
+from crack_utils.notebook.widgets.layout import gallery
 from crack_utils.reporting.pictures import outlined
 from crack_utils.reporting.plots import BLUE, ORANGE
-from crack_utils.store.run import Run
-from crack_utils.training.loop import Training
-from crack_utils.training.run import claim_run, train_run
-from crack_utils.training.watcher import Watcher
+from crack_utils.store import Run
+from crack_utils.training import Training, Watcher, claim_run, train_run
 
 WATCHED = 3  # images of val whose predictions are shown while training
 CURVES = {
@@ -137,7 +135,7 @@ class LiveTraining(Watcher):
                 grey = (255 * seg_prob.cpu().numpy()).astype(np.uint8)
                 pairs += [(f"{crop.pair.stem}: truth", outlined(crop)), ("probability", grey)]
         training.model.train(was_training)
-        self.predictions.value = _gallery(pairs, f"Watched image of {self.params.choosing_split}", 2 * WATCHED)
+        self.predictions.value = gallery(pairs, f"Watched image of {self.params.choosing_split}", 2 * WATCHED)
 
 
 _live: dict[str, LiveTraining] = {}

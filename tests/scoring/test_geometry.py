@@ -8,8 +8,9 @@ from scipy import ndimage
 from scipy.spatial.distance import cdist
 from skimage.morphology import skeletonize
 
-from crack_utils.scoring.distances import cl_dice, dilate_disc, disc, hd95, within
-from crack_utils.scoring.geometry import crack_geometry, crack_length, skeleton, to_millimetres
+from crack_utils.scoring import cl_dice, crack_geometry, dilate_disc, hd95, skeleton, to_millimetres
+from crack_utils.scoring.distances import disc, within
+from crack_utils.scoring.geometry import crack_length
 
 EMPTY = np.zeros((30, 40), bool)
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from crack_utils.scoring.uncertainty import bootstrap_interval, paired_difference, photo_sums, ratio
+from crack_utils.scoring import bootstrap_interval, paired_difference
+from crack_utils.scoring.uncertainty import photo_sums, ratio
 
 
 def with_ones(values):

@@ -1,0 +1,96 @@
+"""What single run parameters, and parameters together, have to be."""
+
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from crack_utils.config.choices import NETWORKS
+
+if TYPE_CHECKING:
+    from crack_utils.config.parameters import RunParameters
+
+AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
+HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
+SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d*[1-9]\d*|1|1\.0+)")
+
+
+def tidy(name: str, value: Any, takes_bool: bool) -> Any:
+    """A value as a person or papermill wrote it, brought to the form that its type expects. An empty text means None."""
+    if isinstance(value, bool) and not takes_bool:
+        raise ValueError("takes no True or False")
+    if name == "input_channels" and str(value).isdecimal():
+        return int(value)
+    if name in ("optimizer", "architecture"):
+        value = str(value).lower()  # the write-up spells it Adam
+    if name == "hard_negative_mining":
+        with contextlib.suppress(TypeError, ValueError):
+            value = float(value)
+    if name == "augmentation_parts" and value == "":
+        raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}; for none set augmentation to False")
+    return None if value == "" else value
+
+
+def share_or_hard_batches(value: float | str) -> float | str:
+    """A share from 0 to 1, or "k of b"."""
+    if isinstance(value, float) and not 0 <= value <= 1:
+        raise ValueError("should be a share from 0 to 1, such as 0.2")
+    if isinstance(value, str) and not HARD_BATCHES.fullmatch(value):
+        raise ValueError("should be a share such as 0.2, or 'k of b' such as '5 of 10, min 0.1'")
+    return value
+
+
+def known_schedule(value: str | None) -> str | None:
+    """A schedule of the learning rate."""
+    if value is not None and not SCHEDULE.fullmatch(value):
+        raise ValueError("should be cosine, or 'step N FACTOR' with FACTOR above 0 and up to 1, such as 'step 5 0.95'")
+    return value
+
+
+def known_parts(value: str) -> str:
+    """Names of AUGMENTATIONS, separated by spaces or commas."""
+    parts = value.replace(",", " ").split()
+    if not set(parts) <= set(AUGMENTATIONS):
+        raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}")
+    return " ".join(parts)
+
+
+def known_device(value: str) -> str:
+    """The name of a device."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
+        raise ValueError("should be auto, cpu, mps, cuda or cuda:N")
+    return value
+
+
+def divisible_by_8(value: int | None) -> int | None:
+    """A side of the network's input."""
+    if value is not None and value % 8:
+        raise ValueError(f"must be divisible by 8; try {value // 8 * 8 or 8} or {value // 8 * 8 + 8}")
+    return value
+
+
+def input_size(height: int, width: int) -> None:
+    """Raise ValueError if the network's last normalisation would see fewer than two positions."""
+    if (height // 64) * (width // 64) < 2:
+        raise ValueError(
+            f"input {width} x {height} is too small: floor(width / 64) * floor(height / 64) must be at least 2; "
+            f"try {max(128, width)} x {max(64, height)}"
+        )
+
+
+def fits_together(params: "RunParameters") -> None:
+    """Raise ValueError for parameters that contradict each other."""
+    if params.input_width is not None and params.input_height is not None:
+        input_size(params.input_height, params.input_width)
+    if params.dataset != "sample" and params.data_root is None:
+        raise ValueError(f"dataset {params.dataset} needs data_root, the folder that holds the data set (see docs/data.md)")
+    hard = params.hard_batches
+    if hard and not (0 < hard[0] < hard[1] == params.batch_size):
+        raise ValueError(f"hard_negative_mining {params.hard_negative_mining!r} needs k below b, and b as batch_size {params.batch_size}")
+    if params.warmup_epochs and params.warmup_epochs >= params.epochs:
+        raise ValueError(f"warmup_epochs {params.warmup_epochs} must be below epochs {params.epochs}")
+    if params.best_model_type != "seg" and not params.decision_loss:
+        raise ValueError(f"best_model_type {params.best_model_type} needs a trained decision, but decision_loss is False; use seg")
+    if (params.blackening or params.lowered_threshold) and not params.decision_loss:
+        raise ValueError("blackening and lowered_threshold need a trained decision, but decision_loss is False")
+    if (params.encoder or params.pretrained) and NETWORKS[params.architecture].encoder is None:
+        raise ValueError(f"encoder and pretrained are for unet and segformer; {params.architecture} has its own encoder")

@@ -1,0 +1,48 @@
+"""CrackForest: ``image/x.jpg`` and ``groundTruth/x.mat``."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from crack_utils.data.crops import Pair
+from crack_utils.data.layouts import Found, Layout
+from crack_utils.data.layouts.folders import files_in
+from crack_utils.errors import DataError
+
+
+def find(root: Path) -> Found:
+    """The pairs. The data set has no splits."""
+    images, truths = files_in(root / "image"), {path.stem: path for path in files_in(root / "groundTruth", {".mat"})}
+    pairs = [Pair(image, truths[image.stem]) for image in images if image.stem in truths]
+    missing = len(images) - len(pairs)
+    note = f"{missing} images come without truth and were left out: they are not free of cracks."
+    return Found({"all": pairs}, (note,) if missing else ())
+
+
+def describe(pair: Pair) -> Pair:
+    """Masks are MATLAB files."""
+    is_matlab = pair.mask_path is not None and pair.mask_path.suffix.lower() == ".mat"
+    return dataclasses.replace(pair, read_mask=read_truth) if is_matlab else pair
+
+
+def read_truth(path: Path) -> np.ndarray:
+    """The crack pixels of a truth file, (H, W) bool: labels 2 (crack) and 4 (faint crack), not 1 (pavement) and 3 (enclosed by cracks).
+
+    Raises:
+        DataError: the file is not one of CrackForest's.
+    """
+    try:
+        truth = scipy.io.loadmat(path).get("groundTruth")
+    except Exception as error:  # a damaged file raises whatever its bytes lead to: OSError, ValueError, TypeError, zlib.error, ...
+        raise DataError(f"cannot read {path} as a MATLAB file: {error}; replace or remove it") from None
+    if truth is None or "Segmentation" not in (truth.dtype.names or ()):
+        raise DataError(f"{path} holds no groundTruth with a Segmentation; expected CrackForest's own files")
+    labels = truth["Segmentation"].item()
+    if not np.isin(labels, (1, 2, 3, 4)).all():
+        raise DataError(f"{path}: Segmentation holds {np.unique(labels).tolist()}; expected 1 to 4, as CrackForest has it")
+    return np.isin(labels, (2, 4))
+
+
+LAYOUT = Layout(title="CrackForest", find=find, link="https://github.com/cuilimeng/CrackForest-dataset", describe=describe)

@@ -1,0 +1,30 @@
+"""A set of crack images that others merged from many sources. An image's name begins with its source."""
+
+import dataclasses
+import re
+
+from crack_utils.data.crops import OFFSETS, Pair
+from crack_utils.data.layouts import Layout
+from crack_utils.data.layouts.folders import find_folders
+
+SOURCE = re.compile(r"Rissbilder_for_Florian|Sylvie_Chambon|Eugen_Muller|[^_]*")
+ENDINGS = {  # what a crop's name appends to its photo's name, by source; all others do as CRACK500 does
+    "DeepCrack": r"-\d+",
+    "Rissbilder_for_Florian": r"(_\d+){4}",
+    "Volker": r"(_\d+){4}",
+    "noncrack": r"_\d+",
+}
+
+
+def describe(pair: Pair) -> Pair:
+    """Name the source, and with it how crops are named."""
+    source = SOURCE.match(pair.stem)[0]
+    return dataclasses.replace(pair, source=source, ending=ENDINGS.get(source, OFFSETS))
+
+
+LAYOUT = Layout(
+    title="a merged set of crack images",
+    find=find_folders,
+    link="https://www.kaggle.com/datasets/lakshaymiddha/crack-segmentation-dataset",
+    describe=describe,
+)

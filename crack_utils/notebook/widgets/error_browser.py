@@ -1,0 +1,56 @@
+"""Look through the errors of a run."""
+
+from typing import Any
+
+import ipywidgets
+import numpy as np
+
+from crack_utils.evaluation import applied_threshold
+from crack_utils.notebook.widgets.layout import gallery, spaced
+from crack_utils.reporting.pictures import legend, overlap
+from crack_utils.scoring import SEG_THRESHOLDS, decision_scores, precision_recall_f1, tolerance_maps
+from crack_utils.store import Example, Run, load_examples
+
+
+def browse(run: Run) -> ipywidgets.Widget:
+    """Pick one of a run's example images, move the thresholds, and see errors and scores change."""
+    kinds = ("worst", "median", "best", "crack-free")
+    examples = {f"{kind}: {example.stem}": example for kind in kinds for example in load_examples(run, kind)}
+    params, metrics, per_image = run.params.load(), run.metrics.load(), run.per_image.load()
+    wide = {"layout": {"width": "40em"}, "style": {"description_width": "9em"}}
+    slider = {"step": 0.005, "readout_format": ".3f", "continuous_update": False, **wide}
+    image = ipywidgets.Dropdown(options=list(examples), description="Image", **wide)
+    threshold = ipywidgets.FloatSlider(
+        value=metrics["segmentation_2px"]["threshold"], min=SEG_THRESHOLDS[0], max=SEG_THRESHOLDS[-1], description="Crack above", **slider
+    )
+    decision = ipywidgets.FloatSlider(value=metrics["decision"]["threshold"], min=0, max=1, description="Decided from", **slider)
+    picture, words = ipywidgets.HTML(), ipywidgets.HTML()
+
+    def show(_: Any = None) -> None:
+        example = examples[image.value]
+        decided = example.decision_prob >= decision.value
+        at = SEG_THRESHOLDS[np.abs(SEG_THRESHOLDS - threshold.value).argmin()]  # to the last bit that of the run's figures
+        at = applied_threshold(example.seg_prob, decided, at, params)
+        maps = tolerance_maps(example.seg_prob, example.mask, at)
+        shown = [("image", example.image), ("errors", overlap(example.image, *maps))]
+        picture.value = gallery(shown, example.stem, 2)
+        counts = decision_scores(per_image["has_crack"], per_image["decision_prob"], decision.value)
+        words.value = spaced(
+            f"This image, {'emptied (blackening)' if np.isinf(at) else f'above {at:.3f}'}: {_segmented(example, maps)}; "
+            f"decided {'crack' if decided else 'no crack'} ({example.decision_prob:.3f}).<br>"
+            f"All {len(per_image)} test images from {decision.value:.3f} on: TP {counts['tp']}, FP {counts['fp']}, FN {counts['fn']}, "
+            f"TN {counts['tn']}."
+        )
+
+    for control in (image, threshold, decision):
+        control.observe(show, "value")
+    show()
+    return ipywidgets.VBox([image, threshold, decision, words, picture, ipywidgets.HTML(spaced(legend()))])
+
+
+def _segmented(example: Example, maps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str:
+    """The scores of an image's hits, misses and false alarms; where there is no crack, only false alarms count."""
+    hit, miss, false_alarm = (each.sum() for each in maps)
+    if not example.mask.any():
+        return f"no crack there, {false_alarm} pixels of false alarm"
+    return "precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*precision_recall_f1(hit, false_alarm, miss))

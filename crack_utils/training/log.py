@@ -1,0 +1,107 @@
+"""The lines of a training's log."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from crack_utils.config import FOLDERS, RunParameters
+from crack_utils.data import drawn_notice
+from crack_utils.networks import count_parameters
+from crack_utils.networks.devices import machine
+from crack_utils.training.sampling import hardest
+from crack_utils.training.schedule import is_checkpoint_epoch
+
+if TYPE_CHECKING:
+    from crack_utils.training.loop import Training
+
+
+def announcement(training: "Training") -> str:
+    """The first line: what is trained, and about how long it takes."""
+    params, done, into = training.params, len(training.history), training.position.n_done
+    images, again = _images_of_an_epoch(training)
+    train_s, predict_s = training.parts.measure(training.model, params, training.dataset, training.device)
+    epochs = range(done, params.epochs)
+    validations = sum(is_checkpoint_epoch(params, epoch) for epoch in epochs) if params.validate else 0
+    steps = -(-images // params.batch_size) + -(-again // params.batch_size)
+    steps_left = len(epochs) * steps - -(-into // params.batch_size)
+    total_s = steps_left * train_s + validations * len(training.data.split(params.choosing_split)) * predict_s
+    name = training.run.name
+    start = f"Going on with {name} after epoch {done} of" if done or into else f"Training {name}:"
+    inside = f", {into} images into epoch {done + 1}" if into else ""
+    return f"{start} {params.epochs} epochs of {images} + {again} images on {training.device}{inside}: about {duration(total_s)}"
+
+
+def _images_of_an_epoch(training: "Training") -> tuple[int, int]:
+    """Number of images in an epoch's first pass, and of those that mining adds."""
+    params, train = training.params, training.dataset
+    is_sampled = params.frequency_of_use_sampling and train.negatives
+    images = 2 * train.positives if is_sampled else len(train)
+    if params.hard_batches:
+        k, b, _ = params.hard_batches
+        return images, -(-images // (b - k)) * k
+    distinct = train.positives + min(train.positives, train.negatives) if is_sampled else images
+    return images, len(hardest(np.zeros(distinct), params.hard_negative_mining))
+
+
+def description(training: "Training") -> Iterator[str]:
+    """Machine, data, parameters and network."""
+    params, values = training.params, training.run.params.resolved()
+    facts = values["data"]
+    yield f"Machine: {machine(training.device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    if drawn_notice(facts):
+        yield f"Data: {drawn_notice(facts)}"
+    yield from (f"Note: {note}" for note in facts["notes"])
+    yield "Parameters:"
+    yield from (f"    {name}: {values[name]}" for name in params.as_dict() if name not in FOLDERS)  # people pass logs on
+    for name, count in facts["counts"].items():
+        yield f"{name}: {sum(count.values())} images, {count['positives']} with a crack, {count['negatives']} without"
+    if params.positive_weights and training.positive.images is None:
+        yield "Note: train has no crack-free images to balance: the decision's positive weight stays 1"
+    share, images = params.hard_negative_mining, len(training.dataset)
+    if isinstance(share, float) and share and not len(hardest(np.zeros(images), share)):
+        yield f"Note: hard_negative_mining {share} of {images} images is less than one: nothing is trained on twice"
+    yield f"Network: {params.architecture} with {count_parameters(training.model):,} parameters"
+
+
+def epoch_line(params: RunParameters, history: list[dict[str, float]]) -> str:
+    """The last epoch's losses, and the time that is left, guessed from the last five epochs."""
+    row, recent = history[-1], [earlier["time_s"] for earlier in history[-5:]]
+    left = duration((params.epochs - row["epoch"]) * sum(recent) / len(recent))
+    terms = " ".join(f"| {name.removeprefix('loss_')} {row[name]:.5f}" for name in row if name.startswith("loss_"))
+    return f"Epoch {row['epoch']}/{params.epochs} | loss {row['loss']:.5f} {terms} | {row['time_s']:.1f} s | {left} left"
+
+
+def validation_line(params: RunParameters, row: dict[str, float], time_s: float, is_best: bool) -> str:
+    """A validation's figures."""
+    title = "Validation on test" if params.validate_on_test else "Validation"
+    return f"{_figures(title, row)} | {time_s:.1f} s" + (" | best so far" if is_best else "")
+
+
+def chosen_line(params: RunParameters, row: dict[str, float]) -> str:
+    """Which epoch's weights the run keeps."""
+    if params.chooses_checkpoint:
+        return _figures(f"Chosen by {params.choosing_split}", row)
+    return f"Chosen: the last weights (epoch {params.epochs})"
+
+
+def stop_line(params: RunParameters, epoch: int, done: int, total: int) -> str:
+    """Where a training stopped."""
+    return f"Stopped in epoch {epoch} of {params.epochs} after {done} of {total} images; the same run goes on from here."
+
+
+def _figures(title: str, row: dict[str, float]) -> str:
+    return (
+        f"{title} (epoch {row['epoch']}) | precision {row['val_precision']:.4f} | recall {row['val_recall']:.4f} "
+        f"| F1 {row['val_f1']:.4f} | threshold {row['val_seg_threshold']:.3f} | decision AP {row['val_decision_ap']:.4f}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
