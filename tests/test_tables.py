@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scoring_by_hand import BESIDE, FAR, LINE, NOTHING, measured
 
+from crack_utils import scoring
 from crack_utils.reporting.evaluation_tables import (
-    PROTOCOL_NAMES,
     engineering_table,
     failures_table,
     headline_table,
@@ -18,10 +18,9 @@ from crack_utils.reporting.html import plain
 from crack_utils.reporting.tables import counts_table
 from crack_utils.reporting.words import decision, protocol
 from crack_utils.scoring import (
+    FIGURES,
     decision_ranking,
     decision_scores,
-    engineering,
-    failures,
     false_alarms,
     headline,
     intervals,
@@ -41,8 +40,8 @@ def results(*images, leaking=()):
         "protocols": protocol_figures(test),
         "intervals": intervals(frame, 0.5),
         "without_leaks": without_leaks(frame, leaking, 0.5),
-        "engineering": engineering(frame),
-        "failures": failures(frame),
+        "engineering": scoring.engineering(frame),
+        "failures": scoring.failures(frame),
     }, test
 
 
@@ -97,7 +96,7 @@ def test_every_protocol_has_a_row():
     found, _ = results(*WITH_NEGATIVES)
     rows = protocols_table(found)
     assert len(rows) == 8
-    assert rows["F1"].tolist() == [found["protocols"][name]["f1"] for name in PROTOCOL_NAMES]
+    assert rows["F1"].tolist() == [found["protocols"][figure.key]["f1"] for figure in FIGURES if figure.table == "protocols"]
     overlap = overlap_table(found).set_index("Figure")["On test"]
     assert overlap["Dice, pooled"] == found["protocols"]["dice_pooled"]
     assert sum("oracle" in name for name in overlap.index) == 2

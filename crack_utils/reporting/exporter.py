@@ -23,6 +23,7 @@ from crack_utils.reporting.page_html import finish
 from crack_utils.reporting.plot_theme import themed
 
 TEMPLATE = Path(__file__).parent / "templates" / "crack_report"
+SCRIPTS = ("theme.js", "script.js", "explorer.js")
 SHOWN = ["application/vnd.jupyter.widget-view+json", "application/javascript", "text/html", "text/markdown", "image/svg+xml"]
 SHOWN += ["text/latex", "image/png", "image/jpeg", "text/plain"]  # a page shows an output in the first of these forms that it has
 
@@ -84,8 +85,8 @@ class CrackReportExporter(TemplateExporter):
 
 def _page_parts() -> dict[str, str]:
     """Styles, scripts, and the hashes that let a browser run these scripts and no others."""
-    parts = {name: (TEMPLATE / name).read_text(encoding="utf-8") for name in ("style.css", "theme.js", "script.js")}
-    digests = [base64.b64encode(hashlib.sha256(parts[name].encode()).digest()).decode() for name in ("theme.js", "script.js")]
+    parts = {name: (TEMPLATE / name).read_text(encoding="utf-8") for name in ("style.css", *SCRIPTS)}
+    digests = [base64.b64encode(hashlib.sha256(parts[name].encode()).digest()).decode() for name in SCRIPTS]
     return parts | {
         "code_style": HtmlFormatter(style="default").get_style_defs(".highlight"),
         "script_hashes": " ".join(f"'sha256-{digest}'" for digest in digests),

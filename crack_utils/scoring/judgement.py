@@ -51,9 +51,8 @@ def judge(predictions: Iterable[tuple[Any, Any, float]], thresholds: np.ndarray 
     """Count the predictions of a split, some images at a time.
 
     Args:
-        predictions: of each image ``(crop, seg_prob, decision_prob)``: any object with a ``mask`` (H, W), probabilities (H, W) as an
-            array or a tensor on any device, and a number.
-        thresholds: (T,) ascending.
+        predictions: ``(crop, seg_prob, decision_prob)`` of each image; the crop is any object with a ``mask``, and the probabilities
+            (H, W) are an array or a tensor on any device.
 
     Raises:
         UserError: predictions that are not numbers.

@@ -20,7 +20,7 @@ def in_single(thresholds: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _make_tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarray, np.ndarray] | None:
+def _tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarray, np.ndarray] | None:
     """For each cell of [0, 1] and one cell above: how many thresholds lie below the cell, and the threshold inside it (else infinity).
 
     None where two thresholds share a cell of the finest table.
@@ -52,14 +52,11 @@ def exceeded(prob: Any, thresholds: np.ndarray) -> np.ndarray:
     prob, thresholds = as_array(prob), ascending(thresholds)
     prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
     check_probabilities(prob)
-    return _look_up(prob, thresholds, _tables(thresholds, prob.dtype))
+    return _look_up(prob, thresholds)
 
 
-def _tables(thresholds: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray] | None:
-    return _make_tables(tuple(thresholds.tolist()), dtype == np.float32)
-
-
-def _look_up(prob: np.ndarray, thresholds: np.ndarray, tables: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+def _look_up(prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    tables = _tables(tuple(thresholds.tolist()), prob.dtype == np.float32)
     if tables is None:
         return np.searchsorted(thresholds, np.asarray(prob, np.float64), side="left")
     below, edge = tables
@@ -82,9 +79,9 @@ def count_above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.n
     size = len(thresholds) + 1
     is_small = kinds * size < 2**16
     histogram = np.zeros(kinds * size, np.int64)
-    prob, kind, tables = prob.ravel(), kind.ravel(), _tables(thresholds, prob.dtype)
+    prob, kind = prob.ravel(), kind.ravel()
     for start in range(0, prob.size, CHUNK):
-        level = _look_up(prob[start : start + CHUNK], thresholds, tables)
+        level = _look_up(prob[start : start + CHUNK], thresholds)
         if is_small:  # OpenCV counts faster, and lets other threads work meanwhile
             key = level.astype(np.uint16, copy=False) + np.uint16(size) * kind[start : start + CHUNK]
             counted = cv2.calcHist([key[None]], [0], None, [kinds * size], [0, kinds * size]).ravel()

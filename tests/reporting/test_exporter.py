@@ -56,7 +56,7 @@ def test_only_the_pages_own_scripts_may_run():
     policy = re.search(r'http-equiv="Content-Security-Policy" content="(default-src[^"]+)"', page)[1]
     assert "default-src 'none'" in policy
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     for script in scripts:
         assert f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
     assert "unsafe-inline" not in policy.split("script-src")[1]
@@ -95,7 +95,7 @@ def test_a_widget_is_shown_as_text_unless_the_notebook_keeps_its_state():
     cell = code_cell("show()", new_output("display_data", {view: {"model_id": "m"}, "text/plain": "IntSlider(value=3)"}))
     assert "IntSlider(value=3)" in to_html(notebook_of(cell))
     page = to_html(notebook_of(cell, widgets={state: {"state": {"m": {}}}}))
-    assert "IntSlider" not in page and "A tool that needs the notebook and its kernel." in page
+    assert "IntSlider" not in page and "This tool works only in the notebook, with a running kernel." in page
 
 
 def test_the_exporter_imports_without_torch():

@@ -1,16 +1,16 @@
-// What a page can do beyond being read. Without it everything is still there, at the chosen threshold.
+// Tools for readers. Without scripts a page shows the same content, at the chosen threshold.
 "use strict";
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const make = (tag, attributes = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+};
 (() => {
-  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const make = (tag, attributes = {}, ...children) => {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) {
-      if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-      else element.setAttribute(name, value);
-    }
-    element.append(...children);
-    return element;
-  };
   const isEmpty = (text) => text === "" || text === "none";
   const number = (text) => (isEmpty(text) ? NaN : Number(text.replace(/[%,]/g, "").split(" ")[0]));
   const announcer = make("div", { class: "said-aloud", role: "status" });
@@ -30,7 +30,7 @@
   showTheme(theme());
   all("header .tools").forEach((tools) => tools.append(themeButton));
 
-  // --- contents: folded on a phone; the section that is read is marked
+  // --- contents: folded on a phone; marks the section being read
   const contents = document.querySelector(".contents details");
   if (contents && matchMedia("(max-width: 75rem)").matches) contents.open = false;
   const entries = all(".contents a").map((link) => [link, document.getElementById(link.hash.slice(1))]);
@@ -46,7 +46,7 @@
   addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });
   mark();
 
-  // --- a link into a fold opens it
+  // --- a link to folded content unfolds it
   const unfold = () => {
     const target = document.getElementById(location.hash.slice(1));
     const fold = target?.closest("details") || (target?.matches("figure") && target.querySelector("details"));
@@ -56,7 +56,7 @@
   unfold();
 
   // --- tables: sort, filter, copy
-  const cells = (table) => { // what is seen, columns of pictures left out
+  const cells = (table) => { // visible rows, without columns of pictures
     const rows = all("tr", table).filter((row) => !row.hidden).map((row) => [...row.children].map((cell) => cell.textContent.trim()));
     const kept = rows[0].map((_, i) => rows.slice(1).some((row) => row[i] !== "") || rows.length === 1);
     return rows.map((row) => row.filter((_, i) => kept[i]));
@@ -101,7 +101,7 @@
       type: "button", "aria-label": `Copy ${kind} of ${nameOf(figure)}`, onclick: (event) => copy(event.currentTarget, write(cells(table))),
     }, `Copy ${kind}`))));
     if (table.rows.length > 40) {
-      const box = make("div", { class: "tall", tabindex: "0", role: "region", "aria-label": `${nameOf(figure)}, to be scrolled` });
+      const box = make("div", { class: "tall", tabindex: "0", role: "region", "aria-label": `${nameOf(figure)}, scrollable` });
       table.replaceWith(box);
       box.append(table);
     } else {
@@ -112,7 +112,7 @@
   }
   function sortable(table) {
     all("thead th", table).forEach((head, column) => {
-      if (![...table.tBodies[0].rows].some((row) => row.children[column].textContent.trim())) return; // pictures
+      if (![...table.tBodies[0].rows].some((row) => row.children[column].textContent.trim())) return; // a column of pictures
       head.replaceChildren(make("button", { type: "button", onclick: () => sort(table, head, column) }, ...head.childNodes));
     });
   }
@@ -124,7 +124,7 @@
     const numeric = rows.every(([, text]) => isEmpty(text) || !Number.isNaN(number(text)));
     const sign = direction === "ascending" ? 1 : -1;
     rows.sort(([, a], [, b]) => {
-      if (isEmpty(a) || isEmpty(b)) return isEmpty(a) - isEmpty(b); // what has no value comes last
+      if (isEmpty(a) || isEmpty(b)) return isEmpty(a) - isEmpty(b); // cells without a value come last
       return sign * (numeric ? number(a) - number(b) : a.localeCompare(b, undefined, { numeric: true }));
     });
     table.tBodies[0].append(...rows.map(([row]) => row));
@@ -140,7 +140,7 @@
     table.closest("figure").prepend(make("p", {}, make("label", {}, "Show only rows with ", field), shown));
   }
 
-  // --- figures: enlarge, save, read off
+  // --- figures: enlarge, save, read values
   const dialog = make("dialog", { "aria-label": "Enlarged figure" });
   const view = make("div", { class: "view", tabindex: "0", role: "region", "aria-label": "Figure" });
   let zoom = 1;
@@ -167,7 +167,7 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   };
-  const drawing = (svg) => { // the plot as it is printed: its own colours instead of the theme's
+  const drawing = (svg) => { // the plot in its own colours instead of the theme's
     const text = new XMLSerializer().serializeToString(svg).replace(/var\(--[\w-]+, (#\w+)\)/g, "$1");
     const { width, height } = svg.viewBox.baseVal;
     return [text.replace("<svg", `<svg width="${width.toFixed(1)}pt" height="${height.toFixed(1)}pt"`), width, height];
@@ -203,9 +203,9 @@
     const reading = make("output", { class: "reading", hidden: "" });
     const dots = make("span");
     const svg = plot.querySelector("svg");
-    // The picture keeps its description; the frame around it takes the keys.
+    // The picture keeps its description; the frame around it receives key presses.
     const frame = make("div", { class: "plot", tabindex: "0", role: "group", style: plot.getAttribute("style") || "",
-      "aria-label": "Curves: left and right arrow keys read off values" });
+      "aria-label": "Curves: the left and right arrow keys show values" });
     plot.replaceWith(frame);
     plot.removeAttribute("style");
     frame.append(plot, dots, reading);
@@ -243,156 +243,4 @@
       show(places[Math.min(places.length - 1, Math.max(0, at + step))]);
     });
   }
-
-  // --- the explorer: one image, any threshold
-  const COLORS = { hit: [86, 180, 233], miss: [240, 228, 66], alarm: [213, 94, 0] };
-  const source = (id) => { // of a picture of the page, which may refer to another that holds it
-    const address = document.getElementById(id).getAttribute("href");
-    return address.startsWith("#") ? source(address.slice(1)) : address;
-  };
-  const channel = async (id, width, height) => { // the red channel of a lossless picture, a byte a pixel
-    const image = new Image();
-    image.src = source(id);
-    await image.decode();
-    const canvas = make("canvas", { width, height });
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(image, 0, 0);
-    const { data } = context.getImageData(0, 0, width, height);
-    return Uint8Array.from({ length: width * height }, (_, i) => data[4 * i]);
-  };
-  const dilated = (mask, width, height) => { // by a plus with arms of 2 pixels
-    const near = new Uint8Array(mask.length);
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) {
-        if (!mask[y * width + x]) continue;
-        for (let d = -2; d <= 2; d++) {
-          if (x + d >= 0 && x + d < width) near[y * width + x + d] = 1;
-          if (y + d >= 0 && y + d < height) near[(y + d) * width + x] = 1;
-        }
-      }
-    }
-    return near;
-  };
-  const explore = (explorer) => {
-    const thresholds = explorer.dataset.thresholds.split(" ").map((value) => Number(value).toFixed(3));
-    const chosen = Number(explorer.dataset.chosen);
-    const found = all(".case");
-    const id = (name) => `explorer-${name}`;
-    const field = (name, text, input, output = make("span")) => [make("label", { for: id(name) }, text), input, output];
-    const range = (name, max, value, oninput) => {
-      const input = make("input", { id: id(name), type: "range", min: 0, max, step: 1, oninput });
-      input.value = value;
-      return input;
-    };
-    const image = make("select", { id: id("image"), onchange: () => load() });
-    for (const kind of new Set(found.map((item) => item.dataset.kind))) {
-      const group = make("optgroup", { label: kind });
-      found.forEach((item, i) => { if (item.dataset.kind === kind) group.append(make("option", { value: i }, item.querySelector(".case-title").firstChild.textContent)); });
-      image.append(group);
-    }
-    const threshold = range("threshold", thresholds.length - 1, chosen, () => draw());
-    const swipe = range("swipe", 100, 0, () => wipe());
-    const shown = make("select", { id: id("view"), onchange: () => draw() },
-      ...["errors", "predicted mask", "true mask", "probability"].map((name) => make("option", {}, name)));
-    const [at, wiped] = [make("span"), make("span")];
-    const photo = make("img", { alt: "" });
-    const canvas = make("canvas", { role: "img" });
-    const divider = make("div", { class: "divider" });
-    const stage = make("div", { class: "stage" }, photo, canvas, divider);
-    const scores = make("div", { class: "scores", role: "status" });
-    const back = make("button", { type: "button", onclick: () => { threshold.value = chosen; draw(); } }, "Chosen");
-    let current = null;
-    explorer.replaceChildren(stage, make("div", { class: "controls" },
-      ...field("image", "Image", image), ...field("threshold", "Threshold", threshold, make("span", {}, at, " ", back)),
-      ...field("swipe", "Swipe to image", swipe, wiped), ...field("view", "Show", shown)), scores);
-    const load = async () => {
-      const wanted = found[image.value];
-      const { case: name, width, height, stem } = wanted.dataset;
-      const [white, levels] = await Promise.all(["truth", "levels"].map((kind) => channel(`${kind}-${name}`, +width, +height)));
-      const truth = white.map((value) => (value > 127 ? 1 : 0));
-      if (found[image.value] !== wanted) return; // another was picked meanwhile
-      current = { name, stem, width: +width, height: +height, truth, levels, near: dilated(truth, +width, +height), emptied: "emptied" in wanted.dataset };
-      photo.src = source(`photo-${name}`);
-      photo.alt = `Image ${stem}`;
-      Object.assign(canvas, { width: current.width, height: current.height });
-      stage.style.aspectRatio = `${width} / ${height}`;
-      stage.style.maxWidth = `${Math.min(3 * width, (innerHeight * 0.75 * width) / height)}px`;
-      draw();
-    };
-    const count = (k, paint) => { // hits, misses and false alarms above threshold number k
-      const { truth, near, levels, emptied } = current;
-      const counts = { tp: 0, fp: 0, fn: 0 };
-      for (let i = 0; i < levels.length; i++) {
-        const predicted = !emptied && levels[i] > k;
-        if (predicted && near[i]) { counts.tp++; paint(i, "hit"); }
-        else if (predicted) { counts.fp++; paint(i, "alarm"); }
-        if (truth[i] && !predicted) { counts.fn++; paint(i, "miss"); }
-      }
-      return counts;
-    };
-    const draw = () => {
-      if (!current) return;
-      const k = Number(threshold.value);
-      const context = canvas.getContext("2d");
-      const pixels = context.createImageData(current.width, current.height);
-      const set = (i, [r, g, b], alpha = 255) => { pixels.data.set([r, g, b, alpha], 4 * i); };
-      const { tp, fp, fn } = count(k, shown.value === "errors" ? (i, kind) => set(i, COLORS[kind]) : () => {});
-      if (shown.value !== "errors") {
-        const value = {
-          "predicted mask": (i) => (!current.emptied && current.levels[i] > k ? 255 : 0),
-          "true mask": (i) => (current.truth[i] ? 255 : 0),
-          probability: (i) => Math.min(255, current.levels[i] * 1.41),
-        }[shown.value];
-        for (let i = 0; i < current.levels.length; i++) { const grey = value(i); set(i, [grey, grey, grey]); }
-      }
-      context.putImageData(pixels, 0, 0);
-      canvas.setAttribute("aria-label", `${shown.value} of ${current.stem} at threshold ${thresholds[k]}`);
-      at.textContent = thresholds[k];
-      threshold.setAttribute("aria-valuetext", thresholds[k]);
-      const hasCrack = tp + fn > 0 || current.truth.some(Boolean);
-      const ratio = (whole) => (tp ? tp / whole : 0).toFixed(4);
-      const figures = hasCrack
-        ? { Precision: ratio(tp + fp), Recall: ratio(tp + fn), F1: (tp ? (2 * tp) / (2 * tp + fp + fn) : 0).toFixed(4), Hits: tp, "False alarms": fp, Misses: fn }
-        : { "False alarms": fp, "Share of pixels": `${((100 * fp) / current.levels.length).toFixed(2)} %` };
-      const notes = [k === chosen ? "This is the threshold that was chosen." : `Chosen was ${thresholds[chosen]}.`];
-      if (!hasCrack) notes.push("There is no crack here: all that is marked is a false alarm.");
-      if (current.emptied) notes.push("The mask of this image was emptied, because it was decided crack-free.");
-      if ("lowered" in explorer.dataset) notes.push("The lowered threshold for empty masks is left out here.");
-      scores.replaceChildren(...Object.entries(figures).map(([name, value]) => make("span", { "data-score": name }, `${name} `, make("b", {}, String(value)))),
-        make("span", { class: "note soft" }, notes.join(" ")));
-      wipe();
-    };
-    const wipe = () => {
-      canvas.style.clipPath = `inset(0 0 0 ${swipe.value}%)`;
-      divider.style.left = `${swipe.value}%`;
-      divider.hidden = swipe.value === "0";
-      wiped.textContent = `${swipe.value} %`;
-    };
-    const drag = (event) => {
-      if (!event.buttons) return;
-      const box = stage.getBoundingClientRect();
-      swipe.value = (100 * (event.clientX - box.left)) / box.width;
-      wipe();
-    };
-    stage.addEventListener("pointerdown", drag);
-    stage.addEventListener("pointermove", drag);
-    stage.addEventListener("dragstart", (event) => event.preventDefault());
-    const pick = (item) => {
-      image.value = found.indexOf(item);
-      load();
-      explorer.closest("figure").scrollIntoView({ behavior: matchMedia("(prefers-reduced-motion)").matches ? "auto" : "smooth" });
-      image.focus({ preventScroll: true });
-    };
-    for (const item of found) {
-      item.querySelector(".case-title").append(make("button", { type: "button", "aria-label": `Explore ${item.dataset.stem}`, onclick: () => pick(item) }, "Explore"));
-    }
-    document.addEventListener("click", (event) => { // a stem in a table
-      const link = event.target.closest('a[href^="#case-"]');
-      const item = link && document.getElementById(link.hash.slice(1));
-      if (item && !event.ctrlKey && !event.metaKey && !event.shiftKey) { event.preventDefault(); pick(item); }
-    });
-    image.value = Math.max(0, found.findIndex((item) => `#${item.id}` === location.hash));
-    load();
-  };
-  all(".explorer").forEach(explore);
 })();

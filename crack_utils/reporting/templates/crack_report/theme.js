@@ -1,8 +1,8 @@
-// Before anything is painted: the theme this reader chose, and that a script runs.
+// Runs before the first paint: tells the styles that scripts run, and applies the reader's theme.
 (() => {
   document.documentElement.classList.add("scripted");
   try {
     const theme = localStorage.getItem("crack-report-theme");
     if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
-  } catch { /* no storage: automatic */ }
+  } catch { /* without storage the theme is automatic */ }
 })();
