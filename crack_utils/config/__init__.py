@@ -8,10 +8,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "choices": ["DATASETS", "NETWORKS", "Network"],
+        "checks": ["check_input_size"],
+        "choices": ["AUGMENTATIONS", "DATASETS", "NETWORKS", "Network"],
         "files": ["FOLDERS", "read_yaml", "resolve_folders"],
-        "parameters": ["AUGMENTATIONS", "UNIDENTIFYING", "DATA_PARAMETERS", "PARAMETER_DEFAULTS", "PARAMETER_HELP", "RunParameters"],
-        "parsing": ["check_input_size", "check_names", "parse_parameters", "plain"],
+        "parameters": ["DATA_PARAMETERS", "PARAMETER_DEFAULTS", "PARAMETER_HELP", "UNIDENTIFYING", "RunParameters"],
+        "parsing": ["check_names", "parse_parameters", "plain"],
         "run_names": ["FOLDERS_OF_A_RUN", "check_run_name", "is_run_name"],
     },
 )

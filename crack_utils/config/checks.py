@@ -1,27 +1,27 @@
-"""What single run parameters, and parameters together, have to be."""
+"""Checks of run parameters: each alone, and all together."""
 
 import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from crack_utils.config.choices import NETWORKS
+from crack_utils.config.choices import AUGMENTATIONS, NETWORKS
+from crack_utils.errors import ParameterError
 
 if TYPE_CHECKING:
     from crack_utils.config.parameters import RunParameters
 
-AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
 HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
 SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d*[1-9]\d*|1|1\.0+)")
 
 
 def tidy(name: str, value: Any, takes_bool: bool) -> Any:
-    """A value as a person or papermill wrote it, brought to the form that its type expects. An empty text means None."""
+    """Bring a value, as a person or papermill wrote it, to the form that its type expects. An empty text becomes None."""
     if isinstance(value, bool) and not takes_bool:
         raise ValueError("takes no True or False")
     if name == "input_channels" and str(value).isdecimal():
         return int(value)
     if name in ("optimizer", "architecture"):
-        value = str(value).lower()  # the write-up spells it Adam
+        value = str(value).lower()  # the write-up has Adam
     if name == "hard_negative_mining":
         with contextlib.suppress(TypeError, ValueError):
             value = float(value)
@@ -31,7 +31,7 @@ def tidy(name: str, value: Any, takes_bool: bool) -> Any:
 
 
 def share_or_hard_batches(value: float | str) -> float | str:
-    """A share from 0 to 1, or "k of b"."""
+    """The value, if it is a share from 0 to 1, or has the form "k of b"."""
     if isinstance(value, float) and not 0 <= value <= 1:
         raise ValueError("should be a share from 0 to 1, such as 0.2")
     if isinstance(value, str) and not HARD_BATCHES.fullmatch(value):
@@ -40,14 +40,14 @@ def share_or_hard_batches(value: float | str) -> float | str:
 
 
 def known_schedule(value: str | None) -> str | None:
-    """A schedule of the learning rate."""
+    """The value, if it is a schedule of the learning rate."""
     if value is not None and not SCHEDULE.fullmatch(value):
         raise ValueError("should be cosine, or 'step N FACTOR' with FACTOR above 0 and up to 1, such as 'step 5 0.95'")
     return value
 
 
 def known_parts(value: str) -> str:
-    """Names of AUGMENTATIONS, separated by spaces or commas."""
+    """Names of AUGMENTATIONS, which were separated by spaces or commas, separated by spaces."""
     parts = value.replace(",", " ").split()
     if not set(parts) <= set(AUGMENTATIONS):
         raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}")
@@ -55,23 +55,23 @@ def known_parts(value: str) -> str:
 
 
 def known_device(value: str) -> str:
-    """The name of a device."""
+    """The value, if it is the name of a device."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
         raise ValueError("should be auto, cpu, mps, cuda or cuda:N")
     return value
 
 
 def divisible_by_8(value: int | None) -> int | None:
-    """A side of the network's input."""
+    """The value, if it can be a side of the network's input."""
     if value is not None and value % 8:
         raise ValueError(f"must be divisible by 8; try {value // 8 * 8 or 8} or {value // 8 * 8 + 8}")
     return value
 
 
-def input_size(height: int, width: int) -> None:
-    """Raise ValueError if the network's last normalisation would see fewer than two positions."""
+def check_input_size(height: int, width: int) -> None:
+    """Raise ParameterError if the network's last normalisation would see fewer than two positions."""
     if (height // 64) * (width // 64) < 2:
-        raise ValueError(
+        raise ParameterError(
             f"input {width} x {height} is too small: floor(width / 64) * floor(height / 64) must be at least 2; "
             f"try {max(128, width)} x {max(64, height)}"
         )
@@ -80,12 +80,14 @@ def input_size(height: int, width: int) -> None:
 def fits_together(params: "RunParameters") -> None:
     """Raise ValueError for parameters that contradict each other."""
     if params.input_width is not None and params.input_height is not None:
-        input_size(params.input_height, params.input_width)
+        check_input_size(params.input_height, params.input_width)
     if params.dataset != "sample" and params.data_root is None:
         raise ValueError(f"dataset {params.dataset} needs data_root, the folder that holds the data set (see docs/data.md)")
     hard = params.hard_batches
     if hard and not (0 < hard[0] < hard[1] == params.batch_size):
-        raise ValueError(f"hard_negative_mining {params.hard_negative_mining!r} needs k below b, and b as batch_size {params.batch_size}")
+        raise ValueError(
+            f"hard_negative_mining {params.hard_negative_mining!r} needs k below b, and b equal to batch_size {params.batch_size}"
+        )
     if params.warmup_epochs and params.warmup_epochs >= params.epochs:
         raise ValueError(f"warmup_epochs {params.warmup_epochs} must be below epochs {params.epochs}")
     if params.best_model_type != "seg" and not params.decision_loss:

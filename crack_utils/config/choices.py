@@ -1,4 +1,4 @@
-"""Networks and data sets by name: one entry each. The rooms above look up here where their part of an entry lies."""
+"""The named choices of some parameters: networks, data sets, parts of the augmentation."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ class Network(NamedTuple):
     """A value of the parameter ``architecture``.
 
     Args:
-        target: ``file:callable`` in the room ``networks``; see :func:`crack_utils.networks.build_model` for what it is called with.
+        target: ``file:callable`` in the room ``networks``; :func:`crack_utils.networks.build_model` lists the arguments of the callable.
         title: the network's name on pages.
         encoder: the default encoder, if the network has a choice of encoders.
     """
@@ -26,6 +26,7 @@ NETWORKS = {
 }
 # Values of the parameter ``dataset``. Each is a file in crack_utils/data/layouts/.
 DATASETS = ("sample", "crack500", "crackforest", "deepcrack", "merged", "folder")
+AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
 
 
 def listing(names: object) -> str:

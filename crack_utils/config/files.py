@@ -8,7 +8,7 @@ import yaml
 
 from crack_utils.errors import ParameterError
 
-FOLDERS = ("data_root", "negatives_root")  # parameters that name a folder
+FOLDERS = ("data_root", "negatives_root")  # parameters that name folders
 
 
 class _Loader(yaml.SafeLoader):
@@ -51,5 +51,5 @@ def resolve_folders(values: dict[str, Any], base: Path | None = None) -> dict[st
             try:
                 resolved[name] = str((base or Path.cwd()).joinpath(Path(str(value)).expanduser()).resolve())
             except (RuntimeError, ValueError, OSError) as error:
-                raise ParameterError(f"{name}: {value!r} is no usable folder ({error})") from None
+                raise ParameterError(f"{name}: {value!r} is not the name of a folder ({error}); correct the path") from None
     return resolved

@@ -9,9 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from pydantic.dataclasses import dataclass
 
 from crack_utils.config import checks
-from crack_utils.config.choices import DATASETS, NETWORKS, listing
-
-AUGMENTATIONS = checks.AUGMENTATIONS
+from crack_utils.config.choices import AUGMENTATIONS, DATASETS, NETWORKS, listing
 
 
 def parameter(default: Any, help: str, is_data: bool = False, identifies: bool = True, **limits: Any) -> Any:
@@ -19,9 +17,9 @@ def parameter(default: Any, help: str, is_data: bool = False, identifies: bool =
 
     Args:
         default: the published run's value.
-        help: one line; the notebooks' parameter cells, papermill and docs/parameters.md show this text.
+        help: one line without #; the notebooks' parameter cells, papermill and docs/parameters.md show it.
         is_data: the parameter decides which images a run uses. ``explore.ipynb`` has this parameter too.
-        identifies: runs with different values are different runs.
+        identifies: the parameter changes the result; runs with different values are different runs.
         limits: pydantic's ``ge``, ``gt``, ``le``, ``lt``.
     """
     return Field(default, description=help, json_schema_extra={"is_data": is_data, "identifies": identifies}, **limits)
@@ -29,63 +27,85 @@ def parameter(default: Any, help: str, is_data: bool = False, identifies: bool =
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False))
 class RunParameters:
-    """All that decides a run. Defaults are those of the published run that the report re-creates.
+    """Everything that decides a run. The defaults are those of the published run that the report re-creates.
 
     Raises:
-        pydantic.ValidationError: a value of the wrong type or out of range; :func:`parse_parameters` says this in plain words.
+        pydantic.ValidationError: a value of the wrong type or out of range; :func:`crack_utils.config.parse_parameters` says so in plain words.
     """
 
     dataset: Literal[DATASETS] = parameter("sample", listing(DATASETS).replace("sample", "sample (drawn by a program)", 1), is_data=True)
     data_root: str | None = parameter(None, "folder of the data set; the sample needs none", is_data=True)
     negatives_root: str | None = parameter(
-        None, "folder of crack-free images, or with train, val, test; default: negatives in data_root", is_data=True
+        None, "folder of crack-free images, may have folders train, val, test; default: negatives in data_root", is_data=True
     )
-    input_width: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8, is_data=True)
-    input_height: int | None = parameter(None, "pixels, divisible by 8; default: the data set's own", ge=8, is_data=True)
+    input_width: int | None = parameter(
+        None, "width of the network's input in pixels, divisible by 8; default: from the commonest image size", ge=8, is_data=True
+    )
+    input_height: int | None = parameter(
+        None, "height of the network's input in pixels, divisible by 8; default: from the commonest image size", ge=8, is_data=True
+    )
     input_channels: Literal[1, 3] = parameter(3, "3 for colour, 1 for grey", is_data=True)
-    images_per_split: int | None = parameter(None, "for trials: use only so many images of each split, drawn by photo", ge=2, is_data=True)
-    split_seed: int = parameter(0, "draws trials, and splits where the data set has none; by photo", ge=0, le=2**32 - 1, is_data=True)
-    photo_disjoint: bool = parameter(False, "keep photos that are in several splits only in test, else in val", is_data=True)
-    use_negatives: bool = parameter(True, "train on the crack-free images too", is_data=True)
-    train_negatives: int | None = parameter(None, "use at most so many crack-free images for training, drawn by photo", ge=1, is_data=True)
+    images_per_split: int | None = parameter(
+        None, "for a trial: use at most this many images of each split, chosen photo by photo", ge=2, is_data=True
+    )
+    split_seed: int = parameter(
+        0,
+        "seed of every random choice of photos: splits that the data set does not fix, trials, train_negatives",
+        ge=0,
+        le=2**32 - 1,
+        is_data=True,
+    )
+    photo_disjoint: bool = parameter(False, "keep each photo in one split only: in test if test has it, else in val", is_data=True)
+    use_negatives: bool = parameter(True, "also train on crack-free images", is_data=True)
+    train_negatives: int | None = parameter(None, "train on at most this many crack-free images, chosen photo by photo", ge=1, is_data=True)
     evaluate_negatives: bool | None = parameter(None, "add crack-free images to val and test; default: only for the sample", is_data=True)
     architecture: Literal[tuple(NETWORKS)] = parameter("segdecnet", listing(NETWORKS))
     encoder: str | None = parameter(None, "encoder of unet (default: resnet34) or segformer (default: mit_b1)")
-    pretrained: bool = parameter(False, "start the encoder of unet or segformer from ImageNet weights, fetched when first needed")
+    pretrained: bool = parameter(False, "start the encoder of unet or segformer from ImageNet weights, which are downloaded once")
     batch_size: int = parameter(1, "images in a training step", ge=1)
     epochs: int = parameter(100, "passes over the training images", ge=1)
     learning_rate: float = parameter(0.001, "step size of the optimizer", gt=0)
-    scheduler: str | None = parameter(None, "step N FACTOR (times FACTOR every N epochs) or cosine; default: constant")
-    warmup_epochs: int = parameter(0, "raise the learning rate linearly over so many epochs first", ge=0)
-    decision_loss: bool = parameter(True, "train the decision too")
+    scheduler: str | None = parameter(
+        None, "learning rate over time: step N FACTOR (times FACTOR every N epochs) or cosine; default: constant"
+    )
+    warmup_epochs: int = parameter(0, "first raise the learning rate linearly over this many epochs", ge=0)
+    decision_loss: bool = parameter(True, "also train the decision whether an image has a crack")
     delta_cls_loss: float = parameter(0.01, "weight of the decision loss", ge=0)
-    dilate: int = parameter(1, "widen training masks by a square of so many pixels; 1 leaves them", ge=1)
+    dilate: int = parameter(1, "widen the cracks in training masks by a square of this many pixels; 1: no change", ge=1)
     dynamically_balanced_loss: bool = parameter(True, "move the weight from segmentation to decision during training")
     gradient_flow_adjustment: bool = parameter(True, "keep the decision loss out of the encoder and the segmentation")
-    frequency_of_use_sampling: bool = parameter(False, "each epoch as many crack-free images as cracked, little-used ones first")
+    frequency_of_use_sampling: bool = parameter(False, "each epoch trains on as many crack-free as cracked images, the least used first")
     weighted_segmentation_loss: bool = parameter(False, "weigh crack pixels by their distance to the crack's edge")
     w_max: float = parameter(3.0, "weighted segmentation loss: weight in the middle of a crack", gt=0)
-    w_power: float = parameter(2.0, "weighted segmentation loss: power of the distance, p", ge=0)
+    w_power: float = parameter(2.0, "weighted segmentation loss: exponent p of the distance", ge=0)
     positive_weights: bool = parameter(False, "weigh crack pixels and cracked images by their rarity in train")
-    use_best_model: bool = parameter(True, "evaluate the best validated weights, else the last")
-    best_model_type: Literal["seg", "dec", "both"] = parameter("seg", "best by val: seg (2-pixel F1), dec (decision AP) or both")
-    validate: bool = parameter(True, "validate while training")
+    use_best_model: bool = parameter(True, "evaluate the weights with the best validation; False: the last weights")
+    best_model_type: Literal["seg", "dec", "both"] = parameter(
+        "seg", "score that chooses the best weights: seg (2-pixel F1), dec (average precision of the decision) or both"
+    )
+    validate: bool = parameter(True, "validate during training")
     validation_n_epochs: int = parameter(5, "validate after epochs 1, 1+n, 1+2n, ... and the last", ge=1)
-    validate_on_test: bool = parameter(False, "choose checkpoint and thresholds on test: figures no longer independent", is_data=True)
-    augmentation: bool = parameter(True, "flip, turn and recolour training images with a crack")
-    augmentation_parts: str = parameter(" ".join(AUGMENTATIONS), "which, separated by spaces")
+    validate_on_test: bool = parameter(False, "choose checkpoint and thresholds on test, which makes the figures too good", is_data=True)
+    augmentation: bool = parameter(True, "flip, rotate and recolour training images with a crack")
+    augmentation_parts: str = parameter(" ".join(AUGMENTATIONS), "parts of the augmentation, separated by spaces")
     optimizer: Literal["adam", "adamw", "sgd"] = parameter("adam", "adam, adamw or sgd")
     momentum: float = parameter(0.0, "momentum of sgd", ge=0, lt=1)
     weight_decay: float | None = parameter(None, "weight decay of the optimizer; default: 0.01 for adamw, else 0", ge=0)
-    hard_negative_mining: float | str = parameter(0.2, "train this share of the images, the hardest, twice an epoch; or k of b; 0: off")
-    hard_negative_difficulty: Literal["loss", "loss_errors"] = parameter("loss", "segmentation loss, or that times (2 FP + FN + 1)")
-    blackening: bool = parameter(False, "empty the predicted mask of test images decided crack-free")
-    lowered_threshold: bool = parameter(False, "where decided cracked but empty, try 0.9 of the threshold")
-    mm_per_px: float | None = parameter(None, "side of a pixel on the road in mm, to give lengths and widths in mm", gt=0, identifies=False)
+    hard_negative_mining: float | str = parameter(
+        0.2, "mining: this share of the images, the hardest, trains twice an epoch; 0: off; or k hard of b images a batch"
+    )
+    hard_negative_difficulty: Literal["loss", "loss_errors"] = parameter(
+        "loss", "what makes an image hard: loss (segmentation loss) or loss_errors (loss times (2 FP + FN + 1))"
+    )
+    blackening: bool = parameter(False, "empty the predicted mask of test images that the decision calls crack-free")
+    lowered_threshold: bool = parameter(False, "use 0.9 of the threshold if the decision says cracked but the predicted mask is empty")
+    mm_per_px: float | None = parameter(
+        None, "size of a pixel on the road in mm; pages then show lengths and widths in mm", gt=0, identifies=False
+    )
     record_run: str | None = parameter(None, "published run to show beside this one, such as run6_6", identifies=False)
-    seed: int = parameter(0, "the same seed gives the same run on a CPU", ge=0, le=2**32 - 1)
+    seed: int = parameter(0, "seed of the training; the same seed gives the same run on a CPU", ge=0, le=2**32 - 1)
     device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu", identifies=False)
-    num_workers: int = parameter(0, "processes that load images beside the training; 0: none", ge=0, identifies=False)
+    num_workers: int = parameter(0, "extra processes that load images; 0: none", ge=0, identifies=False)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""From names and values, as people write them, to run parameters."""
+"""Names and values, as people write them, become run parameters."""
 
 import difflib
 import math
@@ -8,16 +8,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from crack_utils.config import checks
 from crack_utils.config.parameters import PARAMETER_HELP, RunParameters
 from crack_utils.errors import ParameterError
 
 
 def parse_parameters(values: dict[str, Any]) -> RunParameters:
-    """Validate names, types and ranges. Texts such as ``"1e-4"`` and ``"true"`` are understood.
+    """Validate names, types and ranges. Texts such as ``"1e-4"`` and ``"true"`` become numbers and switches.
 
     Raises:
-        ParameterError: names each wrong parameter, its value and the fix.
+        ParameterError: the message names each wrong parameter, its value and the fix.
     """
     check_names(values, PARAMETER_HELP)
     try:
@@ -33,14 +32,6 @@ def check_names(names: Iterable[str], known: Collection[str], what: str = "param
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
             raise ParameterError(f"unknown {what} {name}{hint}")
-
-
-def check_input_size(height: int, width: int) -> None:
-    """Raise ParameterError if the network's last normalisation would see fewer than two positions."""
-    try:
-        checks.input_size(height, width)
-    except ValueError as error:
-        raise ParameterError(str(error)) from None
 
 
 def plain(value: Any) -> str:

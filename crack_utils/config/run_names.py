@@ -5,7 +5,7 @@ import re
 from crack_utils.errors import ParameterError
 
 FOLDERS_OF_A_RUN = {"examples", "figures", "predictions"}  # a run has folders of these names inside its own
-LONGEST_NAME = 200  # file systems take 255 bytes, and the files in a run's folder have names too
+LONGEST_NAME = 200  # bytes between two slashes; file systems allow 255, and temporary files have longer names than the run
 RUN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*")
 
 

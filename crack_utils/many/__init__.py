@@ -1,6 +1,6 @@
-"""Many runs: the members of a sweep, running them side by side, and comparing runs. Numbers only.
+"""Many runs: the members of a sweep, their processes, and numbers that compare runs.
 
-Add here what a sweep or a comparison computes; ``reporting/comparison.py`` has the tables and sentences.
+Add a number of the comparison as a function in ``comparison.py``. The table or sentence that shows it is in ``reporting/comparison.py``.
 """
 
 import lazy_loader
@@ -8,9 +8,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "comparison": ["by_group", "chance_between_seeds", "differing", "find_runs", "histories", "load"],
+        "comparison": ["COMPARED", "by_group", "chance_between_seeds", "differing", "find_runs", "histories", "load", "paired", "varied"],
         "members": ["Member", "member_command", "pick_member", "read_members"],
-        "pool": ["run_members", "slots"],
+        "pool": ["run_members", "slots", "visible_gpus"],
         "progress": ["is_finished", "printer", "progress_table", "state", "text_of"],
     },
 )

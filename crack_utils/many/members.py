@@ -1,7 +1,7 @@
-"""Many runs from one file: its members, and running them side by side.
+"""The members of a configuration file: one run, or all runs of a sweep.
 
-A configuration is a sweep if it holds, beside the parameters all members share, the key ``sweep`` with any of ``grid`` (parameter:
-list of values, every combination), ``members`` (name: its parameters, instead of a grid) and ``seeds`` (a list).
+A configuration is a sweep if it has the key ``sweep`` with at least one of ``grid`` (parameter: list of values, every combination),
+``members`` (name: parameters, instead of a grid) and ``seeds`` (a list). All members share the parameters beside ``sweep``.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from crack_utils.store import REPOSITORY, Run, home
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One run of a configuration file; ``label`` is empty where the file is no sweep."""
+    """One run of a configuration file. ``label`` is empty if the file is not a sweep."""
 
     label: str
     run: Run
@@ -28,14 +28,14 @@ class Member:
 
 
 def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> list[Member]:
-    """The runs a configuration file holds: one, or those of its sweep.
+    """The members of a configuration file.
 
-    The file's name is its path under ``runs/`` without suffix (elsewhere: its own), unless ``run_name`` is overridden; the members
-    of a sweep lie in a folder of that name. Relative folders count from the repository in the file, from the current folder in an
-    override. Overrides win over all that the file says.
+    The file's name is its path under ``runs/`` without the suffix (elsewhere: the file's own name), unless an override gives a
+    ``run_name``. The members of a sweep are in a folder of that name. Relative folders in the file are relative to the repository,
+    those in an override to the current folder. Overrides win over the file.
 
     Raises:
-        ParameterError: naming what is wrong, and in which member.
+        ParameterError: names the wrong value and the member.
     """
     path = Path(path)
     values = resolve_folders(read_yaml(path), base=home())
@@ -47,7 +47,7 @@ def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> 
     combinations = _combinations(values.pop("sweep"), path)
     swept = [key for _, differing in combinations for key in differing if key in given]
     if swept:
-        raise ParameterError(f"{swept[0]} is what the sweep {path} varies; override another parameter, or edit the file")
+        raise ParameterError(f"the sweep {path} varies {swept[0]}; override another parameter, or edit the file")
     members = [_member(name, label, values | differing | given) for label, differing in combinations]
     first: dict[tuple[str, str | None], str] = {}
     for member in members:
@@ -71,24 +71,7 @@ def _member(sweep_name: str, label: str, values: dict[str, Any]) -> Member:
 
 def _combinations(sweep: Any, path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Label and differing parameters of each member."""
-    if not isinstance(sweep, dict) or not sweep:
-        raise ParameterError(f"sweep in {path}: should hold grid, members or seeds, got {sweep!r}")
-    check_names(sweep, ("grid", "members", "seeds"), f"key of sweep in {path}:")
-    grid, members, seeds = (
-        empty if sweep.get(key) is None else sweep[key] for key, empty in (("grid", {}), ("members", {}), ("seeds", []))
-    )
-    if grid and members:
-        raise ParameterError(f"sweep in {path}: give grid or members, not both")
-    if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
-        raise ParameterError(f"sweep in {path}: grid should hold 'parameter: [value, ...]' lines, got {grid!r}")
-    if not isinstance(members, dict) or not all(isinstance(values, dict | None) for values in members.values()):
-        raise ParameterError(f"sweep in {path}: members should hold 'name: {{parameter: value}}' lines, got {members!r}")
-    if not isinstance(seeds, list):
-        raise ParameterError(f"sweep in {path}: seeds should be a list such as [101, 102], got {seeds!r}")
-    if not (grid or members or seeds):
-        raise ParameterError(f"sweep in {path}: it has no members; give grid, members or seeds")
-    if seeds and any("seed" in values for values in (grid, *(each or {} for each in members.values()))):
-        raise ParameterError(f"sweep in {path}: seed stands beside seeds; give one of them")
+    grid, members, seeds = _checked(sweep, path)
     named = [(str(label), values or {}) for label, values in members.items()] or [
         ("_".join(f"{name}-{value}" for name, value in zip(grid, values, strict=True)), dict(zip(grid, values, strict=True)))
         for values in itertools.product(*grid.values())
@@ -104,11 +87,34 @@ def _combinations(sweep: Any, path: Path) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def _checked(sweep: Any, path: Path) -> tuple[dict[str, list], dict[str, dict | None], list]:
+    """Grid, members and seeds of a sweep."""
+    if not isinstance(sweep, dict) or not sweep:
+        raise ParameterError(f"sweep in {path}: should hold grid, members or seeds, got {sweep!r}")
+    check_names(sweep, ("grid", "members", "seeds"), f"key of sweep in {path}:")
+    grid, members, seeds = (
+        empty if sweep.get(key) is None else sweep[key] for key, empty in (("grid", {}), ("members", {}), ("seeds", []))
+    )
+    if grid and members:
+        raise ParameterError(f"sweep in {path}: give grid or members, not both")
+    if not isinstance(grid, dict) or not all(isinstance(values, list) and values for values in grid.values()):
+        raise ParameterError(f"sweep in {path}: grid should hold 'parameter: [value, ...]' lines, got {grid!r}")
+    if not isinstance(members, dict) or not all(isinstance(values, dict | None) for values in members.values()):
+        raise ParameterError(f"sweep in {path}: members should hold 'name: {{parameter: value}}' lines, got {members!r}")
+    if not isinstance(seeds, list):
+        raise ParameterError(f"sweep in {path}: seeds should be a list such as [101, 102], got {seeds!r}")
+    if not (grid or members or seeds):
+        raise ParameterError(f"sweep in {path}: the sweep has no members; give grid, members or seeds")
+    if seeds and any("seed" in values for values in (grid, *(each or {} for each in members.values()))):
+        raise ParameterError(f"sweep in {path}: the sweep has both seed and seeds; give one of them")
+    return grid, members, seeds
+
+
 def pick_member(path: Path | str, overrides: list[list[str]] | None = None, label: str | None = None) -> Member:
-    """The only run of a configuration file, or the member of a sweep that ``label`` names.
+    """The only run of a configuration file, or the member of a sweep with this label.
 
     Raises:
-        ParameterError: there is no such member, or it takes a label to tell which.
+        ParameterError: there is no such member, or a sweep needs a label.
     """
     members = {member.label: member for member in read_members(path, overrides)}
     if label is None and "" not in members:
@@ -116,14 +122,14 @@ def pick_member(path: Path | str, overrides: list[list[str]] | None = None, labe
             f"{path} is a sweep of {len(members)} runs: use the command sweep, or --member with one of {', '.join(members)}"
         )
     if label is not None and "" in members:
-        raise ParameterError(f"{path} is one run, no sweep: leave --member out")
+        raise ParameterError(f"{path} is one run, not a sweep: leave --member out")
     if label is not None:
-        check_names({label: None}, members, "member")
+        check_names([label], members, "member")
     return members[label or ""]
 
 
 def member_command(path: str, overrides: list[list[str]], pages: bool, overwrite: bool = False) -> Callable[[Member], list[str]]:
-    """The command line that runs one member of a file, as a cluster's engine would submit it."""
+    """The command line that runs one member of a file, here or as the job of a cluster."""
 
     def command(member: Member) -> list[str]:
         words = [sys.executable, "-m", "crack_utils", "run", path, *(["--member", member.label] if member.label else [])]

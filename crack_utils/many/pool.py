@@ -1,4 +1,4 @@
-"""Members run side by side."""
+"""Members side by side, each in a process of its own."""
 
 import os
 import queue
@@ -20,29 +20,68 @@ from crack_utils.store import is_claimed, sample_folder
 GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
 
 
-def slots(jobs: int | None = None, devices: Collection[str] = ("auto",), most: int | None = None) -> list[dict[str, str]]:
-    """The environments members run in side by side: one a GPU, else as many as cores and memory carry.
+def slots(
+    jobs: int | None = None,
+    devices: Collection[str] = ("auto",),
+    most: int | None = None,
+    gpus: list[str] | None = None,
+    cores: int | None = None,
+) -> list[dict[str, str]]:
+    """Environments for members that run side by side: one for each GPU, or as many as cores and memory allow.
 
     Args:
-        jobs: how many; default: what the machine carries.
-        devices: what the members' parameters ask for.
-        most: how many there is work for.
+        jobs: the number of environments; default: as many as the machine can carry.
+        devices: the values of ``device`` of all members.
+        most: the number of members that have to run.
+        gpus: the machine's GPUs, as CUDA_VISIBLE_DEVICES calls them.
+        cores: the machine's cores.
 
     Raises:
         ParameterError: a member asks for one certain GPU.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if any(":" in device for device in devices):
         raise ParameterError("device: a sweep gives each member a GPU of its own; say cuda or auto")
-    if torch.cuda.is_available() and set(devices) != {"cpu"}:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        gpus = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-        count = min(jobs or len(gpus), most or sys.maxsize)
-        threads = str(max(1, cores // count))
-        return [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)], "OMP_NUM_THREADS": threads} for i in range(count)]
-    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else GIB_PER_MEMBER
-    count = min(jobs or max(1, min(cores, gib // GIB_PER_MEMBER)), most or sys.maxsize)
-    return [{"OMP_NUM_THREADS": str(max(1, cores // count))}] * count
+    if gpus is None:
+        gpus = visible_gpus(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    if set(devices) == {"cpu"}:
+        gpus = []
+    cores = cores or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    count = min(jobs or len(gpus) or max(1, min(cores, _memory_gib() // GIB_PER_MEMBER)), most or sys.maxsize)
+    threads = {"OMP_NUM_THREADS": str(max(1, cores // count))}
+    return [({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {}) | threads for i in range(count)]
+
+
+def visible_gpus(count: int) -> list[str]:
+    """The names by which CUDA_VISIBLE_DEVICES calls a machine's ``count`` GPUs."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",") if visible and count else [str(i) for i in range(count)]
+
+
+def _memory_gib() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else GIB_PER_MEMBER
+
+
+class Processes:
+    """The members' processes. The lock makes starting and stopping exclusive: a stop either prevents a start or sees the new process."""
+
+    def __init__(self):
+        self.stopped = False
+        self._lock, self._started = threading.Lock(), []
+
+    def start(self, command: list[str], **options: Any) -> subprocess.Popen | None:
+        """Start a process. After a stop there is no new process."""
+        with self._lock:
+            if self.stopped:
+                return None
+            self._started.append(subprocess.Popen(command, **options))
+            return self._started[-1]
+
+    def stop(self) -> None:
+        """End all processes, as a stop from the keyboard would."""
+        with self._lock:
+            self.stopped = True
+        for process in self._started:
+            process.terminate()
 
 
 def run_members(
@@ -52,16 +91,16 @@ def run_members(
     pages: bool,
     show: Callable[[dict[str, str]], None],
 ) -> dict[str, str]:
-    """Run the members that are not finished, one in each environment at a time.
+    """Run the unfinished members, one in each environment at a time.
 
-    Each is a process of its own: one that fails, or is killed, takes no other with it. What it prints goes to ``output.log`` in its
-    run's folder. Stopped, it stops its members too; the next time they go on.
+    Each member is a process of its own. If one fails or is killed, the others go on. A member's output goes to ``output.log`` in the
+    folder of the run. A stop also stops the members. The next call continues them.
 
     Args:
         command: the command line of a member.
         environments: from :func:`slots`.
-        pages: members without pages are not finished.
-        show: called with the states whenever one changes.
+        pages: a member without pages is not finished.
+        show: called with all states whenever one changes.
 
     Returns:
         State by label: "finished", or "failed: why".
@@ -69,32 +108,23 @@ def run_members(
     states = {member.label: "finished" if is_finished(member, pages) else "waiting" for member in members}
     waiting = [member for member in members if states[member.label] == "waiting"]
     if any(member.params.dataset == "sample" and not member.params.data_root for member in waiting):
-        ensure_sample(sample_folder())  # once, not once a member
+        ensure_sample(sample_folder())  # once for all members
     free: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
     for environment in environments:
         free.put(environment)
-    running: list[subprocess.Popen] = []
-    stopped = False
-    lock, starting = threading.Lock(), threading.Lock()
+    processes, lock = Processes(), threading.Lock()
 
-    def start(*words: Any, **options: Any) -> subprocess.Popen | None:
-        with starting:  # so that a stop comes before it, and it is not done, or behind it, and finds the process
-            process = None if stopped else subprocess.Popen(*words, **options)
-            running.extend([process] if process else [])
-            return process
-
-    def note(label: str, state: str) -> None:
+    def change(member: Member, state: str) -> None:
         with lock:
-            states[label] = state
+            states[member.label] = state
             show(states)
 
     def work(member: Member) -> None:
         environment = free.get()
         try:
-            if stopped:
-                return
-            note(member.label, "running")
-            note(member.label, _run_one(member, command(member), environment, start))
+            if not processes.stopped:
+                change(member, "running")
+                change(member, _run_one(member, command(member), environment, processes))
         finally:
             free.put(environment)
 
@@ -104,28 +134,22 @@ def run_members(
             for done in [pool.submit(work, member) for member in waiting]:
                 done.result()
         except BaseException:
-            with starting:
-                stopped = True
-            for process in running:
-                process.terminate()  # the command line takes it as it takes a stop from the keyboard
+            processes.stop()
             raise
     return states
 
 
-def _run_one(member: Member, command: list[str], environment: dict[str, str], start: Callable[..., subprocess.Popen | None]) -> str:
+def _run_one(member: Member, command: list[str], environment: dict[str, str], processes: Processes) -> str:
+    """Run a member to its end. Returns its state."""
     if is_claimed(member.run):
         return "failed: in the hands of another process"
     log = member.run.path("output.log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as file:  # of this attempt alone
-        process = start(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment})
-        if process is None:
-            return "stopped"
-        status = process.wait()
-    if status == 0:
-        return "finished"
-    if status == 130:
-        return "stopped"
+    with log.open("w", encoding="utf-8") as file:  # an earlier attempt's output is overwritten
+        process = processes.start(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+        status = 130 if process is None else process.wait()
+    if status in (0, 130):  # 130: stopped from the keyboard
+        return "stopped" if status else "finished"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     why = f"killed by signal {-status}" if status < 0 else lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
     return f"failed: {why}"

@@ -1,4 +1,4 @@
-"""How far the members of a sweep are."""
+"""The progress of a sweep."""
 
 import contextlib
 import shutil
@@ -13,32 +13,32 @@ from crack_utils.store import report_dir
 
 
 def is_finished(member: Member, pages: bool) -> bool:
-    """Whether a member was trained with these parameters and evaluated, and has its pages if it should."""
+    """Whether a member is trained with its parameters, evaluated, and rendered if ``pages``."""
     return state(member, pages) == "finished"
 
 
 def state(member: Member, pages: bool) -> str:
-    """How far a member is that nobody works on: open, without pages (if it should have them), or finished."""
-    if not (member.run.is_trained and member.run.is_evaluated and _is_of(member)):
+    """The state of a member that no process works on: open, without pages (if ``pages``), or finished."""
+    if not (member.run.is_trained and member.run.is_evaluated and _has_same_parameters(member)):
         return "open"
     has_pages = not pages or (report_dir(member.run.name) / "index.html").is_file()
     return "finished" if has_pages else "without pages"
 
 
-def _is_of(member: Member) -> bool:
+def _has_same_parameters(member: Member) -> bool:
     """Whether the run's folder holds a training with the member's parameters."""
-    with contextlib.suppress(UserError):  # what cannot be read is not finished: running the member says why
+    with contextlib.suppress(UserError):  # a run with an unreadable file is not finished; running the member says why
         return not member.run.params.load().differences(member.params)
     return False
 
 
 def progress_table(members: list[Member], states: dict[str, str]) -> pd.DataFrame:
-    """How far each member is, from its artifacts; ``states`` by label."""
+    """Epochs, F1 and state of each member. ``states`` has the states by label."""
     rows = []
     for member in members:
         history, test_f1 = pd.DataFrame({"epoch": [], "val_f1": []}), float("nan")
-        if _is_of(member):
-            with contextlib.suppress(UserError):  # not there yet
+        if _has_same_parameters(member):
+            with contextlib.suppress(UserError):  # a file does not exist yet
                 history = member.run.history.load()
                 test_f1 = member.run.metrics.load()["segmentation_2px"]["f1"]
         rows.append(
@@ -54,7 +54,7 @@ def progress_table(members: list[Member], states: dict[str, str]) -> pd.DataFram
 
 
 def printer(members: list[Member]) -> Callable[[dict[str, str]], None]:
-    """A function that shows the progress table: redrawn in place on a terminal, else a line for each change and the table at the end."""
+    """A function that shows the states: a terminal shows one table, redrawn in place; elsewhere each change is a line."""
     shown: dict[str, str] = {}
     drawn = 0
 
@@ -75,8 +75,10 @@ def printer(members: list[Member]) -> Callable[[dict[str, str]], None]:
 
 
 def fitted(table: pd.DataFrame, columns: int, lines: int) -> list[str]:
-    """The lines of a progress table that a terminal can redraw: none longer than it is wide, and of more members than it has lines
-    only those that run or failed, behind a count of all."""
+    """A progress table as lines that fit a terminal of this size. The first line counts the states.
+
+    If there are more members than lines, only running and failed members have a line.
+    """
     counts = table["state"].str.partition(":")[0].value_counts()
     head = ", ".join(f"{count} {state}" for state, count in counts.items())
     if len(table) + 2 >= lines:

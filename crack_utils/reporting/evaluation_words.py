@@ -6,37 +6,38 @@ import numpy as np
 import pandas as pd
 
 from crack_utils.reporting.evaluation_tables import failures_table
-from crack_utils.reporting.words import _count
+from crack_utils.reporting.formats import count, unit_and_scale
 from crack_utils.scoring import FAR_PX, FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
 
 
-def certainty(results: dict[str, Any], facts: dict[str, Any]) -> str:
-    """What the intervals are, and how far they can be trusted."""
+def certainty(metrics: dict[str, Any], facts: dict[str, Any]) -> str:
+    """What the intervals mean, and how far a reader can trust them."""
     noun = "drawn scene" if facts["drawn"] else "photo"
-    photos = {kind.replace("_", "-"): count for kind, count in results["intervals"]["photos"].items() if count}
-    told = {kind: count for kind, count in photos.items() if count >= LEAST_PHOTOS}
+    photos = {kind.replace("_", "-"): number for kind, number in metrics["intervals"]["photos"].items() if number}
+    enough = {kind: number for kind, number in photos.items() if number >= LEAST_PHOTOS}
     sentences = []
-    if told:
-        images = " and ".join(_count(count, f"{kind} {noun}") for kind, count in told.items())
-        narrow = f"; from so few (below {FEW_PHOTOS}) it comes out too narrow." if min(told.values()) < FEW_PHOTOS else "."
+    if enough:
+        kinds = " and ".join(count(number, f"{kind} {noun}") for kind, number in enough.items())
         sentences.append(
-            f"The interval says where the figure would probably lie, had other {noun}s of this kind been taken: {images} "
-            f"of test were drawn anew {RESAMPLES} times, each with all its crops. "
-            f"It knows nothing of other roads, cameras or light, nor of other seeds{narrow}"
+            f"A 95 % interval says where the figure would probably lie if other {noun}s of this kind had been taken. For the intervals, "
+            f"{kinds} of test were resampled {RESAMPLES} times, each with all its crops. "
+            "The intervals say nothing about other roads, cameras or light, or about other seeds."
         )
+        if min(enough.values()) < FEW_PHOTOS:
+            sentences.append(f"With fewer than {FEW_PHOTOS} {noun}s, as here, an interval is too narrow.")
     sentences += [
-        f"No interval is given for {kind} images: they come from {_count(count, noun)}, and fewer than {LEAST_PHOTOS} say too little."
-        for kind, count in photos.items()
-        if kind not in told
+        f"{kind.capitalize()} images have no interval: they come from {count(number, noun)}, and an interval needs at least {LEAST_PHOTOS}."
+        for kind, number in photos.items()
+        if kind not in enough
     ]
-    if told:
-        sentences.append("Where all or none came out right there is none either: so few say only that it is seldom otherwise.")
+    if enough:
+        sentences.append(f"A share of 0 or 100 % has no interval: so few {noun}s cannot show how rare an exception is.")
     return " ".join(sentences)
 
 
-def sensitivity(results: dict[str, Any], resolved: dict[str, Any], curves: pd.DataFrame) -> str:
-    """How much the exact threshold matters, and what val's choice cost on test."""
-    threshold, f1 = results["segmentation_2px"]["threshold"], curves["test_f1"].to_numpy()
+def sensitivity(metrics: dict[str, Any], resolved: dict[str, Any], curves: pd.DataFrame) -> str:
+    """How much the exact threshold matters, and how much F1 on test the choice cost."""
+    threshold, f1 = metrics["segmentation_2px"]["threshold"], curves["test_f1"].to_numpy()
     at, best = int(np.abs(curves.index - threshold).argmin()), int(f1.argmax())
     low = high = best
     while low > 0 and f1[low - 1] >= f1[best] - 0.01:
@@ -45,74 +46,74 @@ def sensitivity(results: dict[str, Any], resolved: dict[str, Any], curves: pd.Da
         high += 1
     known = "" if resolved["validate_on_test"] else ", known only afterwards"
     return (
-        f"At the chosen threshold {threshold:.3f} F1 on test is {f1[at]:.3f}; the best any threshold would have given is {f1[best]:.3f} "
-        f"(at {curves.index[best]:.3f}{known}). Between {curves.index[low]:.3f} and {curves.index[high]:.3f} it stays within 0.01 of that."
-        + (" The lowered threshold for empty masks is left out here." if resolved["lowered_threshold"] else "")
+        f"At the chosen threshold {threshold:.3f}, F1 on test is {f1[at]:.3f}. The best threshold ({curves.index[best]:.3f}{known}) gives "
+        f"{f1[best]:.3f}. Between {curves.index[low]:.3f} and {curves.index[high]:.3f}, F1 stays within 0.01 of the best."
+        + (" These figures leave out the lowered threshold for empty masks." if resolved["lowered_threshold"] else "")
     )
 
 
-def engineering(results: dict[str, Any], mm_per_px: float | None) -> str:
-    """How long and wide the cracks came out, all in all."""
-    found, scale, unit = results["engineering"], mm_per_px or 1, "mm" if mm_per_px else "px"
+def engineering(metrics: dict[str, Any], mm_per_px: float | None) -> str:
+    """How long and wide the predicted cracks are in total, beside the true ones."""
+    found, (unit, scale) = metrics["engineering"], unit_and_scale(mm_per_px)
     length, true = (found[name] * scale for name in ("length_px", "true_length_px"))
-    sentence = f"The predicted cracks are {length:.0f} {unit} long in all, {100 * length / true:.0f} % of the true {true:.0f} {unit}"
+    sentence = f"The predicted cracks are {length:.0f} {unit} long in total, {100 * length / true:.0f} % of the true {true:.0f} {unit}."
     if found["width_mean_px"] is None or found["true_width_mean_px"] is None:
-        return f"{sentence}."
+        return sentence
     width, true = (found[name] * scale for name in ("width_mean_px", "true_width_mean_px"))
-    return f"{sentence}; on average they are {width:.1f} {unit} wide, the true ones {true:.1f} {unit}."
+    return f"{sentence} The predicted cracks are {width:.1f} {unit} wide on average, the true cracks {true:.1f} {unit}."
 
 
-def failures(results: dict[str, Any], per_image: pd.DataFrame, mm_per_px: float | None) -> str:
-    """Which cracks are missed, what kind of mistakes the segmentation makes, and in how many images."""
-    found, f1 = results["failures"], per_image["f1"].dropna()
-    widths = failures_table(results, mm_per_px)
+def failures(metrics: dict[str, Any], per_image: pd.DataFrame, mm_per_px: float | None) -> str:
+    """Which cracks are missed, in how many images, and which mistakes the segmentation makes."""
+    found, f1 = metrics["failures"], per_image["f1"].dropna()
+    widths = failures_table(metrics, mm_per_px)
     by_width = ", ".join(f"{width} {share}" for width, share in zip(widths["Width of the crack"], widths["Found"], strict=True))
-    low, images = (f1 < 0.5).sum(), _count(len(f1), "cracked test image")
     sentences = [
-        f"What share of the true cracks is found, by their width: {by_width}.",
-        f"F1 lies below 0.5 on {low} of the {images}, and is 0 on {(f1 == 0).sum() or 'none'}.",
+        f"The network finds these shares of the true cracks, by width: {by_width}.",
+        f"F1 is below 0.5 on {(f1 < 0.5).sum()} of {count(len(f1), 'cracked test image')}, and 0 on {(f1 == 0).sum() or 'none'}.",
     ]
     if found["fp_px"]:
         strays = 100 * found["stray_px"] / found["fp_px"]
         sentences.append(
-            f"Of the pixels wrongly marked on them {100 - strays:.0f} % lie within {FAR_PX} pixels of a crack, as where an outline is "
-            f"drawn too broad or a crack too long; {strays:.0f} % lie farther off: something else was taken for a crack."
+            f"Of the pixels wrongly marked on these images, {100 - strays:.0f} % lie within {FAR_PX} pixels of a crack, for example where an "
+            f"outline is too broad or a crack too long. The other {strays:.0f} % lie farther away: something else was taken for a crack."
         )
     return " ".join(sentences)
 
 
-def calibration(results: dict[str, Any]) -> str:
-    """How far the probabilities can be read as such."""
-    ece = results["protocols"]["calibration"]["ece"]
+def calibration(metrics: dict[str, Any]) -> str:
+    """How far the probabilities can be taken at their word."""
+    ece = metrics["protocols"]["calibration"]["ece"]
     return (
-        "On average over the pixels of cracked test images, probability and true share of crack lie "
-        f"{ece:.3f} apart (the expected calibration error; 0 is perfect). On the diagonal a pixel called 70 % crack is crack in 70 of 100 "
-        "cases; below it the network is too sure."
+        "Predicted probability and true share of crack differ on average by "
+        f"{ece:.3f} over the pixels of cracked test images (expected calibration error; 0 is perfect). On the diagonal, 70 of 100 pixels with "
+        "probability 70 % are crack. Below the diagonal, the network is too sure."
     )
 
 
-def leaks(results: dict[str, Any], resolved: dict[str, Any]) -> str:
-    """Whether test images leak from train or val, and what the figures are without them."""
+def leaks(metrics: dict[str, Any], resolved: dict[str, Any]) -> str:
+    """Whether test images leak from train or val, and how to read the figures without them."""
     if "leaks" not in resolved["data"]:
-        return "This run was trained before leaks were looked for."
-    kept = results["without_leaks"]
+        return "An earlier version trained this run and did not look for leaks."
+    kept = metrics["without_leaks"]
     if kept is None:
         return (
-            "None was found: no test image shares its photo's name with train or val, and none was seen to repeat an image of theirs, be "
-            "it turned, relit or shifted a little (a copy shifted by more than a hundredth of the image, or enlarged, may be overlooked)."
+            "No leak was found. No test image shares its photo's name with train or val, and none repeats an image of train or val, even "
+            "turned, relit or slightly shifted. The search may overlook a copy that is enlarged, or shifted by more than a hundredth of the "
+            "image."
         )
     return (
-        f"Test images of photos that train or val has too, under their own or another name: {kept['images_left_out']}. "
-        "The network may have learnt them by heart. Both columns should be alike; if not, trust the second."
+        f"Test images of photos that are also in train or val, under the same or another name: {kept['images_left_out']}. "
+        "The network may have learned these images by heart. If the two columns of the table differ, trust the second."
     )
 
 
-def ranking(results: dict[str, Any]) -> str:
+def ranking(metrics: dict[str, Any]) -> str:
     """The decision's figures that need no threshold."""
-    found = results["decision_ranking"]
+    found = metrics["decision_ranking"]
     if found["roc_auc"] is None:
-        return "Without crack-free images the decision's average precision is 1 by construction, and it has no ROC curve."
+        return "Without crack-free images, the average precision of the decision is 1 by construction, and there is no ROC curve."
     return (
-        f"Whatever the threshold, the decision's average precision is {found['average_precision']:.3f} and the area under its ROC curve "
-        f"{found['roc_auc']:.3f} (1 is perfect, 0.5 is guessing)."
+        f"Over all thresholds, the average precision of the decision is {found['average_precision']:.3f} (1 is perfect), and the area under "
+        f"its ROC curve is {found['roc_auc']:.3f} (1 is perfect, 0.5 is guessing)."
     )

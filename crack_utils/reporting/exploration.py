@@ -1,4 +1,4 @@
-"""What explore.ipynb shows of the data."""
+"""Tables, sentences and values that ``explore.ipynb`` shows of the data."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from crack_utils.data import SPLITS, Leaks, RunData, data_facts
 
 
 def sizes_table(data: RunData) -> pd.DataFrame:
-    """How many images of each size (width x height) each split has, the commonest size first."""
+    """The number of images of each size (width x height) in each split. The most common size is first."""
     counts = {split: Counter(crop.mask.shape for crop in data.split(split).crops) for split in SPLITS}
     sizes = sum(counts.values(), Counter()).most_common()
     return pd.DataFrame([{"Size": f"{w} x {h}", **{split: counts[split][h, w] for split in SPLITS}} for (h, w), _ in sizes])
 
 
 def sources_table(data: RunData) -> pd.DataFrame:
-    """How many images of each source each split has, the largest source first; sources are those of a merged set."""
+    """The number of images of each source of a merged data set in each split. The largest source is first."""
     title = data_facts(data)["title"]
     counts = {split: Counter(crop.pair.source or title for crop in data.split(split).crops) for split in SPLITS}
     sources = sum(counts.values(), Counter()).most_common()
@@ -41,7 +41,7 @@ def spread(items: Sequence[Any], n: int) -> list[Any]:
 
 
 def summary(leaks: Leaks) -> str:
-    """Whether anything leaks, and how many images are concerned."""
+    """Whether splits share photos or images, and how many images this concerns."""
     if not (leaks.photos or leaks.duplicates):
         return "No photo has crops in more than one set, and no image nearly equals an image of another set."
     concerned = ", ".join(f"{len(leaks.leaking_stems(split))} of {split}" for split in SPLITS)
@@ -52,7 +52,7 @@ def summary(leaks: Leaks) -> str:
 
 
 def photos_table(leaks: Leaks) -> pd.DataFrame:
-    """The photos with crops in several sets, and how many crops each set has."""
+    """The photos with crops in several splits, with the number of crops in each split."""
     return pd.DataFrame(
         [{"Photo": photo, **{split: len(stems.get(split, [])) for split in SPLITS}} for photo, stems in leaks.crops.items()],
         columns=["Photo", *SPLITS],
@@ -60,5 +60,5 @@ def photos_table(leaks: Leaks) -> pd.DataFrame:
 
 
 def duplicates_table(leaks: Leaks) -> pd.DataFrame:
-    """The pairs of nearly equal images in different sets."""
+    """The pairs of nearly equal images in different splits."""
     return pd.DataFrame(leaks.duplicates, columns=["Set", "Image", "Other set", "Its image", "Correlation"])

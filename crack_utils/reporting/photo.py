@@ -1,4 +1,4 @@
-"""What a run found in a photo: picture, sentences, files."""
+"""The cracks that a run found in a photo, as a picture, sentences and files."""
 
 import math
 from pathlib import Path
@@ -7,15 +7,15 @@ import numpy as np
 from PIL import Image
 
 from crack_utils.errors import DataError, UserError
-from crack_utils.evaluation.photo import PhotoPrediction, Predictor, read_photo
+from crack_utils.evaluation import PhotoPrediction, Predictor, read_photo
 from crack_utils.scoring import to_millimetres
 from crack_utils.store import written_whole
 
-CRACK_COLOR, STRENGTH = (213, 94, 0), 0.7  # vermilion, told from grey asphalt by colour-blind readers; share of it in a pixel
+CRACK_COLOR, STRENGTH = (213, 94, 0), 0.7  # vermilion, which colour-blind readers can tell from grey; its share in a pixel
 
 
 def overlay(prediction: PhotoPrediction) -> np.ndarray:
-    """The photo with its predicted crack coloured, the photo shining through: (H, W, 3) uint8."""
+    """The photo with a transparent colour over its predicted cracks: (H, W, 3) uint8."""
     picture = np.repeat(prediction.image, 3 // prediction.image.shape[2], axis=2)
     crack = picture[prediction.mask]
     picture[prediction.mask] = np.round(STRENGTH * np.array(CRACK_COLOR) + (1 - STRENGTH) * crack)
@@ -23,7 +23,7 @@ def overlay(prediction: PhotoPrediction) -> np.ndarray:
 
 
 def describe(prediction: PhotoPrediction, mm_per_px: float | None = None) -> str:
-    """The prediction in plain sentences, a line each.
+    """The prediction in plain sentences, one on each line.
 
     Args:
         mm_per_px: side of a pixel on the road in mm, to give length and width in mm too.
@@ -31,14 +31,14 @@ def describe(prediction: PhotoPrediction, mm_per_px: float | None = None) -> str
     Raises:
         ValueError: ``mm_per_px`` is not above 0.
     """
-    share, called = 100 * prediction.mask.mean(), "crack" if prediction.decided else "no crack"
-    chosen = f"from {prediction.decision_threshold:.4g} on it counts as crack"
-    lines = [f"Decided: {called} (probability {prediction.decision_prob:.4g}; {chosen})."]
+    decided = "crack" if prediction.decided else "no crack"
+    lines = [f"Decided: {decided} (probability {prediction.decision_prob:.4g}; crack from {prediction.decision_threshold:.4g} on)."]
     if not prediction.decision_trained:
-        lines.append("The run did not train its decision (decision_loss is off): it is that of random weights.")
+        lines.append("The run did not train the decision (decision_loss is off), so the decision comes from random weights.")
     if math.isinf(prediction.threshold):
-        lines.append("Crack pixels: none, as the run empties the mask of what it decides to be crack-free (blackening).")
+        lines.append("Crack pixels: none. The run empties the mask of every photo that is decided crack-free (blackening).")
     else:
+        share = 100 * prediction.mask.mean()
         lines.append(f"Crack pixels: {share:.2f} % of the photo (probability above {prediction.threshold:.4g}).")
     if prediction.mask.any():
         lines.append(f"{_describe_geometry(prediction.geometry, 'px')}.")
@@ -50,24 +50,24 @@ def describe(prediction: PhotoPrediction, mm_per_px: float | None = None) -> str
 def _describe_geometry(geometry: dict[str, float], unit: str) -> str:
     length, mean, p95 = (geometry[f"{name}_{unit}"] for name in ("length", "width_mean", "width_p95"))
     if math.isnan(mean):
-        return f"Crack length: {length:.0f} {unit}; no width, as all of the photo is predicted as crack"
-    return f"Crack length: {length:.0f} {unit}; width: {mean:.1f} {unit} on average, at most {p95:.1f} {unit} along 95 % of it"
+        return f"Crack length: {length:.0f} {unit}; no width, because the whole photo is predicted as crack"
+    return f"Crack length: {length:.0f} {unit}; width: {mean:.1f} {unit} on average, at most {p95:.1f} {unit} along 95 % of the length"
 
 
 def predict_file(predictor: Predictor, path: Path, folder: Path, mm_per_px: float | None = None) -> str:
-    """Predict a photo from its file; write its overlay (``STEM_cracks.png``) and mask (``STEM_mask.png``, 0 and 255) into ``folder``.
+    """Predict a photo from its file. Write its overlay (``STEM_cracks.png``) and mask (``STEM_mask.png``, 0 and 255) into ``folder``.
 
     Returns:
-        The photo's name, the description and where the pictures are.
+        The photo's name, the description, and the paths of the pictures.
 
     Raises:
-        DataError: no such photo, or not an image.
-        UserError: a picture's file is there already: it may be a photo, or the true mask of one.
+        DataError: the photo does not exist, or is not an image.
+        UserError: a picture's file exists already. The file may be a photo, or the true mask of a photo.
     """
     targets = [folder / f"{path.stem}_{what}.png" for what in ("cracks", "mask")]
     for target in targets:
         if target.exists():
-            raise UserError(f"{target} is there already; remove it, or have what is found in {path} written to another folder (--output)")
+            raise UserError(f"{target} exists already; remove the file, or write the pictures of {path} to another folder (--output)")
     photo = read_photo(path, predictor.params.input_channels)
     try:
         prediction = predictor(photo)

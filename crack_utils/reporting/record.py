@@ -1,4 +1,4 @@
-"""A measured run beside a published one."""
+"""A measured run beside a published run."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from crack_utils.store import DATASET, F1_DEVIATION, F1_NOISE, differences, is_comparable, load_record, published, record_rows
 
-FIGURES = {  # by title: where metrics.json has it; the record's columns have the same names
+FIGURES = {  # title: place in metrics.json; the second name is the column of the record too
     "Precision within 2 pixels": ("segmentation_2px", "precision"),
     "Recall within 2 pixels": ("segmentation_2px", "recall"),
     "F1 within 2 pixels": ("segmentation_2px", "f1"),
@@ -20,61 +20,67 @@ def comparison_table(resolved: dict[str, Any], metrics: dict[str, Any]) -> pd.Da
     """Published and measured figures side by side.
 
     Args:
-        resolved: params.json, of a run that :func:`is_comparable`.
+        resolved: params.json of a run that is comparable (see :func:`crack_utils.store.is_comparable`).
         metrics: metrics.json.
     """
     figures = published(resolved["record_run"], resolved["seed"])[[name for _, name in FIGURES.values()]].mean()
     rows = []
     for title, (kind, name) in FIGURES.items():
         theirs, mine = figures[name], metrics[kind][name]
-        uncountable = kind == "decision" and _other_test_images(resolved)  # counts of sets of two sizes
-        difference = "" if pd.isna(theirs) or uncountable else f"{mine - theirs:+.6g}"
+        is_countable = kind != "decision" or not _other_test_images(resolved)  # the sizes of the test sets must be equal
+        difference = f"{mine - theirs:+.6g}" if is_countable and not pd.isna(theirs) else ""
         judgement = _judge(mine - theirs, resolved) if name == "f1" else ""
         rows.append((title, "not published" if pd.isna(theirs) else float(theirs), mine, difference, judgement))
     return pd.DataFrame(rows, columns=["Figure", "Published", "Measured", "Difference", "Judgement"], dtype=object)
 
 
 def comparison_words(resolved: dict[str, Any]) -> str:
-    """What stands beside the measured figures, and what to know before reading anything into a gap."""
+    """Which published figures stand beside the measured ones, and what to know before reading anything into a gap."""
     if not is_comparable(resolved):
-        is_same_data = resolved["dataset"] == DATASET
-        reason = "record_run names none of its runs" if is_same_data else f"these are of {resolved['data']['title']}"
-        return f"No published run is set beside these figures: the record's are of CRACK500 photos, and {reason}."
-    sentences = [_what(resolved)]
+        return f"No published run stands beside these figures: {_why_not(resolved)}."
+    sentences = [_published_run(resolved)]
     if _other_test_images(resolved):
         record = load_record()
         sentences.append(
-            f"**The two are of different images**: published are all {(record['tp'] + record['fn']).max()} official test images, "
-            f"measured is the {resolved['data']['test_title']}."
+            f"**The test images differ**: the published run was tested on all {(record['tp'] + record['fn']).max()} official test images, "
+            f"this run on the {resolved['data']['test_title']}."
         )
     found = differences(resolved)
     if found:
-        sentences.append(f"**The two were not trained alike**, which may explain a gap: {'; '.join(found)}.")
+        sentences.append(f"**The two were trained differently**, which may explain a gap: {'; '.join(found)}.")
     else:
-        sentences.append("The parameters are the published run's.")
+        sentences.append("This run has the parameters of the published run.")
     sentences.append(
-        f"Published runs that differ in their seed alone have F1 with a standard deviation of about {F1_DEVIATION}: a gap below "
-        f"{F1_NOISE} says nothing."
+        "If published runs differ only in their seed, the standard deviation of their F1 is about "
+        f"{F1_DEVIATION}. So a gap below {F1_NOISE} says nothing."
     )
     if resolved["batch_size"] > 1:
-        sentences.append("In batches the record summed the gradients of one-image passes; here a batch is a true one, with mean losses.")
+        sentences.append(
+            "For each batch, the published program added up the gradients of passes with one image. Here one pass takes the whole batch, and "
+            "its loss is the mean over the images."
+        )
     return " ".join(sentences)
 
 
 def beside(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """One sentence: how F1 lies to the record."""
+    """How far F1 lies from the published runs, in a sentence or two."""
     record, mine = load_record()["f1"].dropna(), metrics["segmentation_2px"]["f1"]
     if not is_comparable(resolved):
-        return (
-            f"The published runs, on CRACK500 photos, reach {record.min():.3f} to {record.max():.3f}; "
-            f"figures of {resolved['data']['title']} cannot be set against these."
-        )
+        reached = f"The published runs, on CRACK500 photos, reach {record.min():.3f} to {record.max():.3f}."
+        return f"{reached} The figures cannot be compared: {_why_not(resolved)}."
     theirs = published(resolved["record_run"], resolved["seed"])["f1"].mean()
     if pd.isna(theirs):
         return f"The F1 of the published run {resolved['record_run']} was not published."
     gap = mine - theirs
     where = "below" if gap < 0 else "above"
-    return f"That is {abs(gap):.3f} {where} the published run {resolved['record_run']} ({theirs:.3f}; {_judge(gap, resolved)})."
+    return f"This F1 is {abs(gap):.3f} {where} the published run {resolved['record_run']} ({theirs:.3f}; {_judge(gap, resolved)})."
+
+
+def _why_not(resolved: dict[str, Any]) -> str:
+    """Why a run cannot be compared with a published run."""
+    if resolved["dataset"] == DATASET:
+        return "the parameter record_run names no published run"
+    return f"this run was tested on {resolved['data']['title']}, the published runs on CRACK500 photos"
 
 
 def _other_test_images(resolved: dict[str, Any]) -> bool:
@@ -82,24 +88,25 @@ def _other_test_images(resolved: dict[str, Any]) -> bool:
 
 
 def _judge(gap: float, resolved: dict[str, Any]) -> str:
-    """An F1 gap against what seeds alone do."""
+    """Whether an F1 gap is larger than the gap between seeds."""
     if _other_test_images(resolved):
         return "not judged: other test images"
     if abs(gap) < F1_NOISE:
         judgement = f"within the noise between seeds (below {F1_NOISE})"
     else:
         judgement = f"{abs(gap) / F1_DEVIATION:.0f} times the seed-to-seed standard deviation ({F1_DEVIATION})"
-    return judgement + (", but other parameters" if differences(resolved) else "")
+    return judgement + (", but with other parameters" if differences(resolved) else "")
 
 
-def _what(resolved: dict[str, Any]) -> str:
+def _published_run(resolved: dict[str, Any]) -> str:
     """Which published run it is, and which of its seeds."""
     name, group = resolved["record_run"], record_rows(resolved["record_run"])
     note = group["note"].iloc[0]
-    sentence = f"Published is **{name}**" + (f" ({note})" if note else "")
+    sentence = f"The published run is **{name}**" + (f" ({note})" if note else "")
     if len(group) == 1:
         return f"{sentence}."
     same_seed = len(published(name, resolved["seed"])) == 1
-    which = f"seed {resolved['seed']}, which drew other numbers there" if same_seed else f"the mean of its {len(group)} seeds"
+    which = f"seed {resolved['seed']} (the published program draws other numbers from the same seed)"
+    which = which if same_seed else f"the mean of its {len(group)} seeds"
     mean, deviation = group["f1"].mean(), group["f1"].std()
-    return f"{sentence}: {which}. The {len(group)} seeds have a mean F1 of {mean:.4f} with a standard deviation of {deviation:.4f}."
+    return f"{sentence}, {which}. The {len(group)} seeds have a mean F1 of {mean:.4f} with a standard deviation of {deviation:.4f}."

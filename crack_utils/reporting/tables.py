@@ -1,14 +1,16 @@
-"""The write-up's tables."""
+"""Tables of a run: the write-up's, and all test images."""
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from crack_utils.config import FOLDERS
+from crack_utils.reporting.formats import unit_and_scale
 from crack_utils.reporting.html import Link
 from crack_utils.scoring import in_millimetres, pick_examples
 
-# The write-up's rows, in its order; its "Gradien-flow" is mended.
+# The write-up's rows in its order, without its misprint "Gradien-flow".
 WRITE_UP_PARAMETERS = {
     "batch_size": "Batch size",
     "epochs": "Epochs",
@@ -28,21 +30,26 @@ WRITE_UP_PARAMETERS = {
     "use_negatives": "Use negatives",
     "hard_negative_mining": "Hard negative mining",
 }
-LOSSES = {"loss": "loss", "decision loss": "loss_decision", "segmentation loss": "loss_segmentation"}  # by title, in its order
+LOSSES = {"loss": "loss", "decision loss": "loss_decision", "segmentation loss": "loss_segmentation"}  # in the write-up's order
 SET_NAMES = {"train": "Train", "test": "Test", "val": "Validation"}  # in the write-up's order
 SCORE_NAMES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "threshold": "Threshold"}
 
 
+def loss_columns(history: pd.DataFrame) -> dict[str, str]:
+    """The losses in a history: title and column, the write-up's losses first."""
+    others = [name for name in history.columns if name.startswith("loss_") and name not in LOSSES.values()]
+    return LOSSES | {f"{name.removeprefix('loss_').replace('_', ' ')} loss": name for name in others}
+
+
 def dataset_table(resolved: dict[str, Any]) -> pd.DataFrame:
-    """Input channels and size, and samples a set, from params.json."""
+    """Input channels and size, and the number of samples in each set."""
     counts = resolved["data"]["counts"]
     rows = {"Input channels": resolved["input_channels"], "Input height": resolved["input_height"], "Input width": resolved["input_width"]}
-    rows |= {f"{name} samples": sum(counts[split].values()) for split, name in SET_NAMES.items()}
-    return pd.DataFrame({"Parameter": rows.keys(), "Value": pd.Series(list(rows.values()), dtype=object)})
+    return _values(rows | {f"{name} samples": sum(counts[split].values()) for split, name in SET_NAMES.items()})
 
 
 def counts_table(facts: dict[str, Any]) -> pd.DataFrame:
-    """Positives, negatives and their sum, by set and in all."""
+    """Positives, negatives and their sum, for each set and in total."""
     rows = [(name, facts["counts"][split]["positives"], facts["counts"][split]["negatives"]) for split, name in SET_NAMES.items()]
     rows.append(("Sum", sum(row[1] for row in rows), sum(row[2] for row in rows)))
     frame = pd.DataFrame(rows, columns=["Set", "Positives", "Negatives"])
@@ -51,15 +58,17 @@ def counts_table(facts: dict[str, Any]) -> pd.DataFrame:
 
 def parameters_table(resolved: dict[str, Any]) -> pd.DataFrame:
     """The rows of the write-up's table of run parameters."""
-    values = [resolved[name] for name in WRITE_UP_PARAMETERS]
-    values = [{"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}.get(value, value) for value in values]
-    return pd.DataFrame({"Parameter": WRITE_UP_PARAMETERS.values(), "Value": pd.Series(values, dtype=object)})
+    optimizers = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
+    return _values({title: optimizers.get(resolved[name], resolved[name]) for name, title in WRITE_UP_PARAMETERS.items()})
 
 
 def other_parameters_table(resolved: dict[str, Any]) -> pd.DataFrame:
-    """The parameters the write-up's table lacks; folders stay out of a page that is passed on."""
-    hidden = {*WRITE_UP_PARAMETERS, "run_name", "given", "data", "data_root", "negatives_root"}
-    rows = {name: value for name, value in resolved.items() if name not in hidden}
+    """The parameters that the write-up's table lacks, without folders: people pass pages on."""
+    hidden = {*WRITE_UP_PARAMETERS, *FOLDERS, "run_name", "given", "data"}
+    return _values({name: value for name, value in resolved.items() if name not in hidden})
+
+
+def _values(rows: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({"Parameter": rows.keys(), "Value": pd.Series(list(rows.values()), dtype=object)})
 
 
@@ -70,18 +79,18 @@ def decision_table(metrics: dict[str, Any]) -> pd.DataFrame:
 
 
 def segmentation_table(metrics: dict[str, Any]) -> pd.DataFrame:
-    """The 2-pixel figures on test."""
+    """The scores on test within 2 pixels."""
     scores = metrics["segmentation_2px"]
     return pd.DataFrame([{title: scores[name] for name, title in SCORE_NAMES.items() if name in scores}], dtype=object)
 
 
 def per_image_table(frame: pd.DataFrame, mm_per_px: float | None, examples: dict[str, int]) -> pd.DataFrame:
-    """The columns of per_image.csv that a reader looks for, in millimetres where a pixel's size is known.
+    """The main columns of per_image.csv, in millimetres if the size of a pixel is known.
 
     Args:
-        examples: how many of each kind are shown on the same page; their names lead there.
+        examples: how many pictures of each kind the same page shows. The names of these images link to their pictures.
     """
-    unit = "mm" if mm_per_px else "px"
+    unit, _ = unit_and_scale(mm_per_px)
     titles = {"stem": "Image", "has_crack": "Crack", "decision_prob": "Decision score", **SCORE_NAMES, "iou": "IoU", "cl_dice": "clDice"}
     for name, title in {"length": "length", "width_mean": "width"}.items():
         titles |= {f"{name}_{unit}": f"{title.title()} ({unit})", f"true_{name}_{unit}": f"True {title} ({unit})"}

@@ -1,4 +1,4 @@
-"""Sentences whose figures are computed from a run's artifacts."""
+"""Sentences about a run, with figures from the run's files."""
 
 from typing import Any
 
@@ -6,143 +6,150 @@ import pandas as pd
 
 from crack_utils.config import NETWORKS, RunParameters
 from crack_utils.data import layout_of
+from crack_utils.reporting.formats import count
 from crack_utils.reporting.record import beside
-from crack_utils.store import Run
+from crack_utils.store import Run, load_chosen
 
 PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
-LOOK = {  # what to look for, said before a figure
-    "loss": "It should fall, steeply first; a curve that jumps about or rises wants a lower learning rate.",
-    "loss_decision": "Does the image show a crack? Near 0.69 the network is guessing; towards 0 it is sure, and right.",
-    "loss_segmentation": "Where is the crack? It should fall and flatten; while it still falls, longer training may help.",
-    "validation": "Average precision (right) below 1: some crack-free image looks more cracked than a cracked one.",
-    "scores": "F1 should rise and flatten. Where it still rises at the end, longer training may help; where it falls, it was too long.",
+LOOK = {  # by column of the history or name of a figure
+    "loss": "The curve should fall, steeply at first. If it jumps or rises, try a lower learning rate.",
+    "loss_decision": "Does the image show a crack? Near 0.69 the network is guessing. Near 0 the network is sure and right.",
+    "loss_segmentation": "Where is the crack? The curve should fall and flatten. If it still falls at the end, longer training may help.",
+    "validation": "If the average precision (right axis) is below 1, some crack-free image looks more cracked than a cracked one.",
+    "scores": "F1 should rise and flatten. If it still rises at the end, longer training may help. If it falls, training was too long.",
 }
 
 
+def look(column: str) -> str:
+    """What to look for in a curve: the sentences before the figure of a history's column, of ``validation`` or of ``scores``."""
+    return LOOK.get(column, "The curve should fall and flatten. If it still falls at the end, longer training may help.")
+
+
+def title(facts: dict[str, Any]) -> str:
+    """The write-up's title."""
+    return f"Results of training on {facts['title']}"
+
+
 def heading(resolved: dict[str, Any]) -> str:
-    """The write-up's title and the links under it, as Markdown."""
+    """The write-up's title and the links below it, as Markdown."""
     links = f"[Paper]({PAPER}) · [Data set]({layout_of(resolved['dataset']).link or 'explore.html'}) · [Test examples](visualize.html)"
-    return f"# Results of training on {resolved['data']['title']}\n\n{links}"
+    return f"# {title(resolved['data'])}\n\n{links}"
 
 
 def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history: pd.DataFrame) -> str:
-    """One paragraph: what was trained, on what, and how good it is."""
-    counts, scores, decision = resolved["data"]["counts"], metrics["segmentation_2px"], metrics["decision"]
+    """One paragraph: the network, its training, its data, and how good the network is."""
+    counts, scores = resolved["data"]["counts"], metrics["segmentation_2px"]
     train, test = counts["train"], counts["test"]
     minutes = history["time_s"].sum() / 60
     return (
-        f"Run **{run.name}**: {architecture(resolved)} was trained for {_count(len(history), 'epoch')} "
-        f"({minutes:.1f} minutes on {resolved['device']}) on {_count(train['positives'] + train['negatives'], 'image')}, "
+        f"Run **{run.name}**: {architecture(resolved)} was trained for {count(len(history), 'epoch')} "
+        f"({minutes:.1f} minutes on {resolved['device']}) on {count(train['positives'] + train['negatives'], 'image')}, "
         f"{train['positives']} of them with a crack. "
-        f"On the {_count(test['positives'], 'cracked test image')}, {resolved['data']['test_title']}, it reaches a mean F1 of "
+        f"On the {count(test['positives'], 'cracked test image')} ({resolved['data']['test_title']}), the network reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"{beside(resolved, metrics)} "
-        f"{_decided(decision)} {protocol(resolved)}{_chosen_epoch(resolved, history)}"
+        f"{_decided(metrics['decision'])} {protocol(resolved)}{_chosen_epoch(run, len(history))}"
     )
 
 
 def _decided(decision: dict[str, Any]) -> str:
     cracked, free = decision["tp"] + decision["fn"], decision["fp"] + decision["tn"]
     if free and decision["fp"] == free and not decision["fn"]:
-        return f"It calls every test image cracked, the {free} without a crack too."
-    rest = f", wrongly on {decision['fp']} of the {free} without a crack" if free else ""
-    return f"It decides rightly on {decision['tp']} of the {cracked} cracked images{rest}."
+        return f"The network decides that every test image is cracked, including {count(free, 'crack-free one')}."
+    alarms = f" and raises a false alarm on {decision['fp']} of {count(free, 'crack-free one')}" if free else ""
+    return f"The network finds {decision['tp']} of {count(cracked, 'cracked image')}{alarms}."
 
 
 def progress(params: RunParameters, history: pd.DataFrame) -> str:
-    """How far training came, and how long that took."""
+    """How many epochs are done, and how long they took."""
     minutes = history["time_s"].sum() / 60
-    done = "All" if len(history) == params.epochs else f"{len(history)} of"
-    rest = "" if len(history) == params.epochs else " The same run goes on from its last checkpoint."
-    return f"{done} {_count(params.epochs, 'epoch')} are done, {minutes:.1f} minutes of training.{rest}"
+    rest = "" if len(history) == params.epochs else " The same run continues from its last checkpoint when you start it again."
+    return f"Training has done {len(history)} of {count(params.epochs, 'epoch')} in {minutes:.1f} minutes.{rest}"
 
 
 def architecture(resolved: dict[str, Any]) -> str:
-    """The network's name, with the encoder where there is a choice."""
+    """The network's title, with the encoder if the network has a choice of encoders."""
     network = NETWORKS[resolved["architecture"]]
     if network.encoder is None:
         return network.title
-    name, encoder = network.title, resolved["encoder"] or network.encoder
-    return f"{name} (encoder {encoder}, {'from ImageNet weights' if resolved['pretrained'] else 'from random weights'})"
+    weights = "from ImageNet weights" if resolved["pretrained"] else "from random weights"
+    return f"{network.title} (encoder {resolved['encoder'] or network.encoder}, {weights})"
 
 
 def protocol(resolved: dict[str, Any]) -> str:
-    """Which images chose what, and what was done to the predicted masks behind the threshold."""
+    """Which split chose weights and thresholds, and which rules changed the predicted masks after the threshold."""
     chosen = "the weights and the thresholds" if resolved["validate"] and resolved["use_best_model"] else "the thresholds"
     sentences = [f"Val (the validation set) chose {chosen}; test was read once."]
     if resolved["validate_on_test"]:
-        sentences = [f"**The test set itself chose {chosen}**: the figures are better than on new images."]
+        sentences = [f"**The test set itself chose {chosen}**, so the figures are better than they would be on new images."]
     if resolved["blackening"]:
-        sentences.append("The masks of images decided crack-free were emptied.")
+        sentences.append("The predicted masks of images decided crack-free were emptied.")
     if resolved["lowered_threshold"]:
-        sentences.append("Where an image was decided cracked but its mask came out empty, 0.9 of the threshold was used.")
+        sentences.append("If an image was decided cracked but its mask came out empty, 0.9 of the threshold was used.")
     return " ".join(sentences)
 
 
-def _chosen_epoch(resolved: dict[str, Any], history: pd.DataFrame) -> str:
-    """Which epoch val chose, and what it means if that is the last."""
-    column = {"seg": "val_f1", "dec": "val_decision_ap"}.get(resolved["best_model_type"])
-    if not (column and resolved["validate"] and resolved["use_best_model"]):
+def _chosen_epoch(run: Run, epochs: int) -> str:
+    """Which epoch's weights a split chose. Empty if no split chose, or if the epoch is not known."""
+    chosen = load_chosen(run)
+    if chosen is None or chosen.by is None:
         return ""
-    epoch = int(history.loc[history[column].idxmax(), "epoch"])
-    last = ", the last: longer training may still help" if epoch == len(history) else ""
-    return f" The weights are those of epoch {epoch} of {len(history)}{last}."
+    last = ", the last epoch: longer training may still help" if chosen.epoch == epochs else ""
+    return f" The weights are those of epoch {chosen.epoch} of {epochs}{last}."
 
 
 def losses(resolved: dict[str, Any]) -> str:
-    """How to read the curves of the three losses."""
+    """How to read the curves of the losses."""
     if not resolved["decision_loss"]:
-        return "The total is the segmentation loss alone: the decision was not trained."
+        return "The decision was not trained, so the total leaves out the decision loss."
     delta = resolved["delta_cls_loss"]
     if resolved["dynamically_balanced_loss"]:
         return (
-            "The total falls by itself: epoch by epoch its weight moves from the segmentation loss to the decision loss, "
-            f"which counts only {delta} times. The curves of the two show them unweighted."
+            "In the total, weight moves from the segmentation loss to the decision loss epoch by epoch, and the decision loss counts "
+            f"{delta} times. So the total changes even if nothing is learned. The curves of the single losses are unweighted."
         )
-    return f"The total is the segmentation loss plus {delta} times the decision loss; the curves of the two show them unweighted."
+    return f"In the total, the decision loss counts {delta} times. The curves of the single losses are unweighted."
 
 
 def validation(resolved: dict[str, Any]) -> str:
-    """The caption of the losses' figure with val's average precision."""
-    losses = "The three training losses"
-    chosen_on = "test" if resolved["validate_on_test"] else "val"
-    return f"{losses}, and the average precision of the decision on {chosen_on} (right axis)." if resolved["validate"] else f"{losses}."
+    """The caption of the figure of all losses."""
+    if not resolved["validate"]:
+        return "The training losses."
+    return f"The training losses, and the average precision of the decision on {_chosen_on(resolved)} (right axis)."
 
 
 def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
-    """What the decision table does not say by itself."""
-    val, chosen_on = metrics["val"]["decision"], "test" if resolved["validate_on_test"] else "val"
-    tested = metrics["decision"]
-    sentences = [] if resolved["decision_loss"] else ["The decision was not trained: these figures are those of random weights."]
-    cracked, images = tested["tp"] + tested["fn"], sum(tested[name] for name in ("tp", "fp", "fn", "tn"))
-    if cracked < images:
-        f1, accuracy = 2 * cracked / (cracked + images), cracked / images
+    """How to read the table of the decision."""
+    val, tested, chosen_on = metrics["val"]["decision"], metrics["decision"], _chosen_on(resolved)
+    cracked, free = tested["tp"] + tested["fn"], tested["fp"] + tested["tn"]
+    sentences = [] if resolved["decision_loss"] else ["The decision was not trained, so these figures come from random weights."]
+    if free:
+        f1, accuracy = 2 * cracked / (2 * cracked + free), cracked / (cracked + free)
         sentences.append(f"For comparison: calling every test image cracked gives F1 {f1:.3f} and accuracy {accuracy:.3f}.")
-    if tested["fp"] + tested["tn"] == 0:
-        outcome = "precision is 1 by construction" if tested["tp"] else "precision says nothing; no cracked image was found"
-        sentences.append(f"The test set holds no image without a crack, so {outcome}.")
+    else:
+        outcome = "precision is 1 by construction" if tested["tp"] else "precision says nothing: no cracked image was found"
+        sentences.append(f"The test set has no crack-free image, so {outcome}.")
     if val["fp"] + val["tn"] == 0:
-        either = " either" if tested["fp"] + tested["tn"] == 0 else ""
-        holds = "So nothing was there" if chosen_on == "test" else f"Val holds none{either}: nothing was there"
-        sentences.append(f"{holds} to be told apart, and the threshold is {chosen_on}'s lowest score.")
+        either = "" if free else " either"
+        reason = "Therefore" if chosen_on == "test" else f"Val has no crack-free image{either}, so"
+        sentences.append(f"{reason} the threshold is the lowest score of {chosen_on}.")
     elif val["tn"] == 0:
         sentences.append(
-            f"On {chosen_on} no threshold had a better F1 than calling every image cracked: the decision has not been learned."
+            f"On {chosen_on}, no threshold gives a better F1 than calling every image cracked: the decision has not been learned."
         )
     return " ".join(sentences)
 
 
 def false_alarms(metrics: dict[str, Any]) -> str:
-    """The figure of the crack-free test images, which the table of scores leaves out."""
-    crack_free = metrics["crack_free"]
-    if not crack_free["images"]:
-        return "The test set holds no crack-free images, so false alarms on sound pavement were not measured."
+    """The figures of the crack-free test images, which the table of scores leaves out."""
+    free = metrics["crack_free"]
+    if not free["images"]:
+        return "The test set has no crack-free images, so false alarms on such images were not measured."
     return (
-        "Crack-free test images count in none of these means: "
-        f"of {crack_free['images']} such images {crack_free['images_with_false_alarm']} show predicted crack somewhere, "
-        f"on {100 * crack_free['false_alarm_pixel_share']:.2f} % of their pixels on average."
+        f"These means leave out crack-free images. Predicted crack appears on {free['images_with_false_alarm']} of "
+        f"{count(free['images'], 'crack-free test image')}, on average on {100 * free['false_alarm_pixel_share']:.2f} % of the pixels."
     )
 
 
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+def _chosen_on(resolved: dict[str, Any]) -> str:
+    return "test" if resolved["validate_on_test"] else "val"

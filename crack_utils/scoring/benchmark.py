@@ -66,7 +66,7 @@ def time_counts(images: int = IMAGES) -> pd.DataFrame:
         ("NumPy, a loop over thresholds (one core)", loop_s, loop_s / mine_s),
         (f"nested Python sums (one core; timed on {few} images, scaled)", nested_s, nested_s / mine_s),
     ]
-    return pd.DataFrame(rows, columns=[f"sweep of 180 thresholds over {images} images of 640 x 360", "seconds", "times ours"])
+    return pd.DataFrame(rows, columns=[f"180 thresholds over {images} images of 640 x 360", "seconds", "times ours"])
 
 
 def growth_of_counts(images: int = IMAGES) -> pd.DataFrame:

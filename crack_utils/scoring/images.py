@@ -76,13 +76,13 @@ def _misses_and_strays(predicted: np.ndarray, mask: np.ndarray, line: np.ndarray
 class Measured:
     """A test set, measured image by image. Memory grows by some KB an image.
 
-    ``rows`` are those of :func:`measure`. Of the cracked images: ``sweep`` holds the record's tp, fp, fn and ``discs`` the counts
-    within a disc of 2 px at every threshold; ``histogram`` pools their probabilities.
+    ``rows`` are those of :func:`measure`. The other fields are of the cracked images: ``counts`` holds the record's tp, fp, fn at every
+    threshold, ``discs`` the counts within a disc of 2 px at every threshold, and ``histogram`` the pooled probabilities.
     """
 
     thresholds: np.ndarray
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    sweep: list[np.ndarray] = dataclasses.field(default_factory=list)
+    counts: list[np.ndarray] = dataclasses.field(default_factory=list)
     discs: list[dict[str, np.ndarray]] = dataclasses.field(default_factory=list)
     histogram: np.ndarray | int = 0
 
@@ -109,15 +109,15 @@ class Measured:
             return row, None
         if np.isinf(threshold):  # a blackened image: nothing is predicted at any threshold
             prob = seg_prob = np.zeros_like(seg_prob)
-        sweep = np.concatenate(tolerance_counts([prob], [mask], self.thresholds))  # on the GPU, if the tensor lies there
+        counts = np.concatenate(tolerance_counts([prob], [mask], self.thresholds))  # on the GPU, if the tensor lies there
         discs = disc_counts(seg_prob, mask, self.thresholds, 2)
-        return row, (sweep, discs, probability_histogram(seg_prob, mask))
+        return row, (counts, discs, probability_histogram(seg_prob, mask))
 
     def _take(self, row: dict[str, Any], over_thresholds: Any) -> None:
         self.rows.append(row)
         if over_thresholds:
-            sweep, discs, histogram = over_thresholds
-            self.sweep.append(sweep)
+            counts, discs, histogram = over_thresholds
+            self.counts.append(counts)
             self.discs.append(discs)
             self.histogram = self.histogram + histogram
 
@@ -140,7 +140,7 @@ class Measured:
     @property
     def curves(self) -> pd.DataFrame:
         """Mean precision, recall and F1 of the cracked images, by threshold."""
-        return mean_curves(*np.array(self.sweep).transpose(1, 0, 2), self.thresholds)
+        return mean_curves(*np.array(self.counts).transpose(1, 0, 2), self.thresholds)
 
 
 def exact_counts(frame: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
