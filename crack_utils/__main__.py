@@ -10,75 +10,96 @@ from typing import Any
 
 from crack_utils.config import RunParameters, check_run_name
 from crack_utils.errors import UserError
-from crack_utils.many.members import member_command, pick_member, read_members
-from crack_utils.many.pool import run_members, slots
-from crack_utils.many.progress import printer, progress_table, state, text_of
+from crack_utils.many import find_runs, member_command, pick_member, printer, progress_table, read_members, state, text_of
 from crack_utils.store import Run, find_run
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    """Run one command. Returns the exit status."""
+    options = build_parser().parse_args(arguments)
     try:
         options.command(options)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        goes_on = "; the same command goes on from the last validated epoch" if options.command in (run, train, sweep) else ""
+        goes_on = "; the same command continues from the last checkpoint" if options.command in (run, train, sweep) else ""
         print(f"stopped{goes_on}", file=sys.stderr)
         return 130
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+# --- the parser ----------------------------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands. Its result has the function of the command in ``command``."""
     parser = argparse.ArgumentParser(prog="python -m crack_utils", description="Train a crack-segmentation network and report on it.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, command: Callable[[argparse.Namespace], Any], help: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=help)
-        sub.set_defaults(command=command)
-        return sub
-
-    for name, command, help in (
-        ("run", run, "execute explore, train, evaluate, visualize and report; render the pages"),
-        ("train", train, "train without Jupyter"),
-        ("sweep", sweep, "run all members of a sweep side by side and compare them on one page"),
-    ):
-        sub = add(name, command, help)
-        sub.add_argument("configuration", help="a YAML file such as runs/sample.yaml")
-        pair = {"nargs": 2, "metavar": ("NAME", "VALUE")}
-        sub.add_argument("-p", **pair, action="append", default=[], dest="overrides", help="override a parameter")
-        if name == "sweep":
-            sub.add_argument("--jobs", type=_at_least_1, help="members at a time; default: one a GPU, else what cores and memory carry")
-            sub.add_argument("--list", action="store_true", help="only list the members and how far they are")
-        else:
-            sub.add_argument("--member", help="which run of a sweep")
-        sub.add_argument("--overwrite", action="store_true", help="drop a training with other parameters of the same run name")
-        if name == "run":
-            _add_page_options(sub)
-        if name != "train":
-            sub.add_argument("--no-pages", action="store_false", dest="pages", help="train and evaluate only, without Jupyter")
-    add("evaluate", evaluate, "evaluate a trained run without Jupyter").add_argument("name", help="the run's name, such as sample")
-    sub = add("render", render, "rebuild the pages of a trained run from its artifacts")
-    sub.add_argument("name", help="the run's name, such as sample")
-    _add_page_options(sub)
-    sub = add("compare", compare, "set evaluated runs side by side on one page")
-    sub.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
-    sub.add_argument("--name", default="compare", help="folder under report/ for the page (default: compare)")
-    sub = add("predict", predict, "find the cracks in photos by an evaluated run")
-    sub.add_argument("name", help="the run's name, such as sample")
-    sub.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size")
-    sub.add_argument("--mm-per-px", type=_above_0, help="side of a pixel on the road in mm; default: the run's, if it has one")
-    sub.add_argument("--output", type=Path, default=Path(), help="folder for PHOTO_cracks.png and PHOTO_mask.png (default: this one)")
-    sub = add("bench", bench, "measure speed, memory and sizes")
-    sub.add_argument("what", choices=["evaluation", "report"], help="the sweep of 180 thresholds, or a report of 1124 test images")
+    _add_configured(commands, "run", run, "execute explore, train, evaluate, visualize and report; render the pages")
+    _add_configured(commands, "train", train, "train without Jupyter")
+    _add_configured(commands, "sweep", sweep, "run the members of a sweep side by side and compare them on one page")
+    _add_commands_of_runs(commands)
+    _add_commands_of_the_program(commands)
     return parser
 
 
-def _add_page_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--pdf", action="store_true", help="print the write-up too, through a Chromium of this machine")
-    sub.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="give up on a notebook's cell after so long; default: never")
+def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], Any], help: str) -> argparse.ArgumentParser:
+    added = commands.add_parser(name, help=help)
+    added.set_defaults(command=command)
+    return added
+
+
+def _add_configured(commands: Any, name: str, command: Callable[[argparse.Namespace], Any], help: str) -> None:
+    """Add a command that takes a configuration file."""
+    added = _add(commands, name, command, help)
+    added.add_argument("configuration", help="a YAML file such as runs/sample.yaml")
+    pair = {"nargs": 2, "metavar": ("NAME", "VALUE")}
+    added.add_argument("-p", **pair, action="append", default=[], dest="overrides", help="override a parameter")
+    if name == "sweep":
+        added.add_argument("--jobs", type=_at_least_1, help="members at a time; default: one for each GPU, or as cores and memory allow")
+        added.add_argument("--list", action="store_true", help="only list the members and how far each is")
+    else:
+        added.add_argument("--member", help="which run of a sweep")
+    added.add_argument("--overwrite", action="store_true", help="drop a training with other parameters and the same run name")
+    if name == "run":
+        _add_page_options(added)
+    if name != "train":
+        added.add_argument("--no-pages", action="store_false", dest="pages", help="only train and evaluate, without Jupyter")
+
+
+def _add_commands_of_runs(commands: Any) -> None:
+    """Add the commands that take runs."""
+    added = {
+        name: _add(commands, name, command, help)
+        for name, command, help in (
+            ("evaluate", evaluate, "evaluate a trained run without Jupyter"),
+            ("render", render, "render the pages of a trained run again from its files"),
+            ("predict", predict, "find the cracks in photos with an evaluated run"),
+        )
+    }
+    for parser in added.values():
+        parser.add_argument("name", help="the run's name, such as sample")
+    _add_page_options(added["render"])
+    parser = added["predict"]
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size")
+    parser.add_argument("--mm-per-px", type=_above_0, help="side of a pixel on the road in mm; default: the value of the run, if any")
+    parser.add_argument("--output", type=Path, default=Path(), help="folder for PHOTO_cracks.png and PHOTO_mask.png; default: this one")
+    parser = _add(commands, "compare", compare, "compare evaluated runs on one page")
+    parser.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
+    parser.add_argument("--name", default="compare", help="folder under report/ for the page; default: compare")
+
+
+def _add_commands_of_the_program(commands: Any) -> None:
+    """Add the commands that take no run."""
+    parser = _add(commands, "bench", bench, "measure speed, memory and sizes")
+    parser.add_argument("what", choices=["evaluation", "report"], help="the counts at 180 thresholds, or a report of 1124 test images")
+    _add(commands, "parameters", parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")
+
+
+def _add_page_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pdf", action="store_true", help="also print the write-up with this machine's Chromium")
+    parser.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="time limit of a notebook's cell; default: none")
 
 
 def _at_least_1(text: str) -> int:
@@ -97,8 +118,31 @@ def _above_0(text: str) -> float:
     return value
 
 
+# --- commands: imports inside functions, so that training needs no Jupyter and --help no torch -----------------------
+
+
+def run(options: argparse.Namespace) -> None:
+    from crack_utils.evaluation import evaluate_run
+
+    claimed, params = _claimed(options)
+    if options.overwrite or not options.pages:
+        train(options)  # with pages, the notebook then shows this training
+    if options.pages:
+        _execute_and_render(params, claimed, options)
+    else:
+        evaluate_run(claimed)
+        _print_headline(claimed)
+
+
+def train(options: argparse.Namespace) -> Run:
+    from crack_utils.training import train_run
+
+    run, params = _claimed(options)
+    return train_run(params, run.name, options.overwrite)
+
+
 def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
-    """The run a command line names, after checks that cost nothing."""
+    """The run that a command line names. Quick checks come first."""
     from crack_utils.networks import resolve_device
     from crack_utils.training import claim_run
 
@@ -109,15 +153,35 @@ def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
     return run, member.params
 
 
-def train(options: argparse.Namespace) -> Run:
-    from crack_utils.training import train_run
+def sweep(options: argparse.Namespace) -> None:
+    from crack_utils.many import run_members, slots
 
-    run, params = _claimed(options)
-    return train_run(params, run.name, options.overwrite)
+    members = read_members(options.configuration, options.overrides)
+    if options.list:
+        print(text_of(progress_table(members, {member.label: state(member, options.pages) for member in members})))
+        return
+    page = Path(members[0].run.name).parent.as_posix() if members[0].label else None
+    if page:
+        _check_page(page)
+    n_open = sum(state(member, options.pages) != "finished" for member in members)
+    environments = slots(options.jobs, {member.params.device for member in members}, most=max(1, n_open))
+    count = f"{len(members)} runs" if page else "One run"
+    print(f"{count}, {len(environments)} at a time; the output of each is in output.log in its folder", flush=True)
+    command = member_command(options.configuration, options.overrides, options.pages, options.overwrite)
+    states = run_members(members, command, environments, options.pages, printer(members))
+    print(text_of(progress_table(members, states)))
+    finished = [member.run.name for member in members if states[member.label] == "finished"]
+    try:
+        if finished and page:
+            _compare(finished, page, [label for label, state in states.items() if state != "finished"])
+    except ImportError as error:
+        print(f"No comparison: this needs Jupyter ({error}). With Jupyter, run python -m crack_utils compare.")
+    if len(finished) < len(members):
+        raise UserError(f"{len(members) - len(finished)} of {len(members)} runs failed; the same command tries them again")
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from crack_utils.evaluation.run import evaluate_run
+    from crack_utils.evaluation import evaluate_run
 
     run = find_run(options.name)
     if run.is_evaluated:
@@ -126,97 +190,9 @@ def evaluate(options: argparse.Namespace) -> None:
     _print_headline(run)
 
 
-def predict(options: argparse.Namespace) -> None:
-    from crack_utils.evaluation.photo import Predictor
-    from crack_utils.reporting.photo import predict_file
-
-    predictor = Predictor(find_run(options.name))
-    mm_per_px = options.mm_per_px or predictor.params.mm_per_px
-    failed = 0
-    for photo in options.photos:
-        try:
-            print(predict_file(predictor, photo, options.output, mm_per_px), flush=True)
-        except (UserError, OSError) as error:
-            if len(options.photos) == 1:
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            failed += 1
-    if failed:
-        raise UserError(f"{failed} of {len(options.photos)} photos were not predicted; the messages above say why")
-
-
-def run(options: argparse.Namespace) -> None:
-    from crack_utils.evaluation.run import evaluate_run
-
-    claimed, params = _claimed(options)
-    if options.overwrite or not options.pages:
-        train(options)  # the notebook does not replace a training, it shows this one
-    if options.pages:
-        _execute_and_render(params, claimed, options)
-    else:
-        evaluate_run(claimed)
-        _print_headline(claimed)
-
-
-def sweep(options: argparse.Namespace) -> None:
-    members = read_members(options.configuration, options.overrides)
-    if options.list:
-        states = {member.label: state(member, options.pages) for member in members}
-        print(text_of(progress_table(members, states)))
-        return
-    page = Path(members[0].run.name).parent.as_posix() if members[0].label else None
-    if page:
-        _check_page(page)
-    n_open = sum(state(member, options.pages) != "finished" for member in members)
-    environments = slots(options.jobs, {member.params.device for member in members}, most=max(1, n_open))
-    count = f"{len(members)} runs" if page else "One run"
-    print(f"{count}, {len(environments)} at a time; what each prints is in output.log in its folder", flush=True)
-    command = member_command(options.configuration, options.overrides, options.pages, options.overwrite)
-    states = run_members(members, command, environments, options.pages, printer(members))
-    print(text_of(progress_table(members, states)))
-    finished = [member.run.name for member in members if states[member.label] == "finished"]
-    try:
-        if finished and page:
-            _compare(finished, page, [member.label for member in members if states[member.label] != "finished"])
-    except ImportError as error:
-        print(f"No comparison: it takes Jupyter ({error}). Where that is installed: python -m crack_utils compare")
-    if len(finished) < len(members):
-        raise UserError(f"{len(members) - len(finished)} of {len(members)} runs failed; the same command tries them again")
-
-
-def compare(options: argparse.Namespace) -> None:
-    from crack_utils.many.comparison import find_runs
-
-    _check_page(check_run_name(options.name))
-    _compare([run.name for run in find_runs(options.runs)], options.name)
-
-
-def _check_page(name: str) -> None:
-    if Run(name).params.exists:
-        raise UserError(
-            f"{name} is a run, whose write-up the comparison would replace; "
-            "give the comparison another name (compare --name NAME, sweep -p run_name NAME)"
-        )
-
-
-def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
-    from crack_utils.reporting import runner
-
-    print(f"Comparison: {runner.compare(runs, name, missing)}")
-
-
-def bench(options: argparse.Namespace) -> None:
-    from crack_utils.reporting.benchmark import report
-    from crack_utils.scoring import growth_of_counts, time_counts
-
-    tables = {"evaluation": (time_counts, growth_of_counts), "report": (report,)}
-    for measure in tables[options.what]:
-        print(measure().to_string(index=False, float_format="{:.2f}".format), end="\n\n", flush=True)
-
-
 def render(options: argparse.Namespace) -> None:
-    found = find_run(options.name)
-    _execute_and_render(found.params.load(), found, options, only_missing=True)
+    run = find_run(options.name)
+    _execute_and_render(run.params.load(), run, options, only_missing=True)
 
 
 def _execute_and_render(params: RunParameters, run: Run, options: argparse.Namespace, only_missing: bool = False) -> None:
@@ -236,6 +212,59 @@ def _print_headline(run: Run) -> None:
     print("Decision: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, accuracy {accuracy:.4f}".format(**metrics["decision"]))
 
 
+def predict(options: argparse.Namespace) -> None:
+    from crack_utils.evaluation import Predictor
+    from crack_utils.reporting.photo import predict_file
+
+    predictor = Predictor(find_run(options.name))
+    mm_per_px = options.mm_per_px or predictor.params.mm_per_px
+    failed = 0
+    for photo in options.photos:
+        try:
+            print(predict_file(predictor, photo, options.output, mm_per_px), flush=True)
+        except (UserError, OSError) as error:
+            if len(options.photos) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+    if failed:
+        raise UserError(f"{failed} of {len(options.photos)} photos were not predicted; the messages above say why")
+
+
+def compare(options: argparse.Namespace) -> None:
+    _check_page(check_run_name(options.name))
+    _compare([run.name for run in find_runs(options.runs)], options.name)
+
+
+def _check_page(name: str) -> None:
+    if Run(name).params.exists:
+        raise UserError(
+            f"{name} is a run, and the comparison would replace its write-up; "
+            "give the comparison another name (compare --name NAME, sweep -p run_name NAME)"
+        )
+
+
+def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
+    from crack_utils.reporting import runner
+
+    print(f"Comparison: {runner.compare(runs, name, missing)}")
+
+
+def bench(options: argparse.Namespace) -> None:
+    from crack_utils.reporting.benchmark import report
+    from crack_utils.scoring import growth_of_counts, time_counts
+
+    for measure in {"evaluation": (time_counts, growth_of_counts), "report": (report,)}[options.what]:
+        print(measure().to_string(index=False, float_format="{:.2f}".format), end="\n\n", flush=True)
+
+
+def parameters(options: argparse.Namespace) -> None:
+    from crack_utils.notebook import write_texts
+
+    changed = write_texts()
+    print("\n".join(f"Changed: {path}" for path in changed) or "Nothing changed.")
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped by a cluster: as from the keyboard, members and kernels too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's stop ends members and kernels too, as one from the keyboard
     sys.exit(main())

@@ -91,7 +91,7 @@ def is_known_parameter(name):
 
 def check_crack_utils(words, folder):
     try:
-        options = (getattr(command_line, "parser", None) or command_line._parser)().parse_args(words)
+        options = command_line.build_parser().parse_args(words)
     except SystemExit as end:
         assert end.code == 0
         return

@@ -10,9 +10,9 @@ import pytest
 from conftest import REPOSITORY, small_params, write_dataset, write_pair
 from PIL import Image
 
-from crack_utils.__main__ import main
-from crack_utils.evaluation.run import evaluate_run
-from crack_utils.many.members import pick_member, read_members
+from crack_utils.__main__ import build_parser, main
+from crack_utils.evaluation import evaluate_run
+from crack_utils.many import pick_member, read_members
 from crack_utils.store import Run
 from crack_utils.training import train_run
 
@@ -131,7 +131,7 @@ def test_bad_data_give_one_message_and_leave_nothing(home, small_data, capsys, s
 def test_commands_without_a_run_say_what_comes_first(home, capsys):
     for words in (["evaluate", "nothing"], ["render", "nothing"], ["predict", "nothing", "photo.jpg"]):
         assert main(words) == 1
-        assert "run nothing does not exist; train comes first" in capsys.readouterr().err
+        assert "run nothing does not exist; train the run first" in capsys.readouterr().err
 
 
 def test_train_and_evaluate_without_jupyter(home, tmp_path):
@@ -148,7 +148,7 @@ def test_train_and_evaluate_without_jupyter(home, tmp_path):
     assert run.is_evaluated
 
 
-def test_photos_are_predicted_and_a_bad_one_keeps_no_other_from_it(home, tmp_path, tiny_network, monkeypatch, capsys):
+def test_photos_are_predicted_and_a_bad_one_keeps_no_other_from_it(home, tmp_path, monkeypatch, capsys):
     params = small_params(write_dataset(tmp_path / "d", train=2), epochs=1, mm_per_px=0.5)
     train_run(params, "a")
     for name, size in (("one", (100, 300)), ("three", (40, 30))):
@@ -156,7 +156,7 @@ def test_photos_are_predicted_and_a_bad_one_keeps_no_other_from_it(home, tmp_pat
     (tmp_path / "photos" / "two.jpg").write_text("no image")
     photos = [str(tmp_path / "photos" / f"{name}.jpg") for name in ("one", "two", "three")]
     assert main(["predict", "a", *photos]) == 1
-    assert "run a has no metrics.json" in capsys.readouterr().err
+    assert "metrics.json is missing; train the run first, then evaluate" in capsys.readouterr().err
     evaluate_run(Run("a"))
     capsys.readouterr()
     monkeypatch.chdir(tmp_path / "photos")
@@ -174,16 +174,42 @@ def test_photos_are_predicted_and_a_bad_one_keeps_no_other_from_it(home, tmp_pat
     assert "(1 px is 2 mm)" in capsys.readouterr().out
     assert Path("one_cracks.png").is_file()
     assert main(["predict", "a", photos[0]]) == 1
-    assert capsys.readouterr().err.startswith("error: one_cracks.png is there already; remove it")
+    assert capsys.readouterr().err.startswith("error: one_cracks.png exists already; remove the file")
     with pytest.raises(SystemExit):
         main(["predict", "a", photos[0], "--mm-per-px", "-1"])
     assert "should be a number above 0, got '-1'" in capsys.readouterr().err
 
 
+COMMANDS = {  # by command: its other words, and its options
+    "run": ("runs/sample.yaml", {"overrides", "member", "overwrite", "pdf", "timeout", "pages"}),
+    "train": ("runs/sample.yaml", {"overrides", "member", "overwrite"}),
+    "sweep": ("runs/networks.yaml", {"overrides", "jobs", "list", "overwrite", "pages"}),
+    "evaluate": ("sample", set()),
+    "render": ("sample", {"pdf", "timeout"}),
+    "compare": ("trial/* sample", {"name"}),
+    "predict": ("sample one.jpg two.jpg", {"mm_per_px", "output"}),
+    "bench": ("evaluation", set()),
+    "parameters": ("", set()),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_its_options(name):
+    words, options = COMMANDS[name]
+    found = vars(build_parser().parse_args([name, *words.split()]))
+    assert found["command"].__name__ == name
+    assert found.keys() - {"command", "configuration", "runs", "photos", "what"} - ({"name"} - options) == options
+
+
 def test_the_command_explains_itself(home):
     done = command(home, "--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("run", "train", "sweep", "evaluate", "render", "compare", "predict"))
+    assert all(name in done.stdout for name in COMMANDS)
     done = command(home, "run", "runs/nothing.yaml")
     assert done.returncode == 1
     assert done.stderr.startswith("error: no configuration runs/nothing.yaml")
+
+
+def test_help_imports_no_torch(home):
+    code = "import sys; from crack_utils.__main__ import build_parser; build_parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

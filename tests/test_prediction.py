@@ -279,10 +279,12 @@ def test_the_overlay_colours_the_crack_and_nothing_else():
 def test_the_description_says_it_in_plain_sentences():
     prediction = prediction_of(draw_photo((30, 40), np.s_[10:14, 5:35])[1])
     decided, pixels, px = describe(prediction).splitlines()
-    assert decided == "Decided: crack (probability 0.75; from 0.25 on it counts as crack)."
+    assert decided == "Decided: crack (probability 0.75; threshold 0.25)."
     assert pixels == "Crack pixels: 10.00 % of the photo (probability above 0.5)."
-    assert px == f"Crack length: {prediction.geometry['length_px']:.0f} px; width: 4.0 px on average, at most 4.0 px along 95 % of it."
-    assert "width: 2.0 mm on average, at most 2.0 mm along 95 % of it (1 px is 0.5 mm)." in describe(prediction, 0.5).splitlines()[3]
+    length = f"{prediction.geometry['length_px']:.0f} px"
+    assert px == f"Crack length: {length}; width: 4.0 px on average, at most 4.0 px along 95 % of the length."
+    millimetres = describe(prediction, 0.5).splitlines()[3]
+    assert "width: 2.0 mm on average, at most 2.0 mm along 95 % of the length (1 px is 0.5 mm)." in millimetres
 
 
 def test_the_description_of_nothing_and_of_everything_and_of_an_untrained_decision():
@@ -300,7 +302,7 @@ def test_the_description_of_nothing_and_of_everything_and_of_an_untrained_decisi
 def test_no_file_is_ever_overwritten(make_run, tmp_path):
     write_pair(tmp_path / "a.jpg", tmp_path / "a_mask.png")  # a layout of CRACK500
     predictor, truth = Predictor(make_run(Darkness())), (tmp_path / "a_mask.png").read_bytes()
-    with pytest.raises(ValueError, match=r"a_mask\.png is there already; .*--output"):
+    with pytest.raises(ValueError, match=r"a_mask\.png exists already; .*--output"):
         predict_file(predictor, tmp_path / "a.jpg", tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["a.jpg", "a_mask.png"]
     assert (tmp_path / "a_mask.png").read_bytes() == truth

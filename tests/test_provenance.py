@@ -19,7 +19,7 @@ from crack_utils.config import parse_parameters
 from crack_utils.data import find_data
 from crack_utils.evaluation.run import evaluate_run
 from crack_utils.many.members import pick_member
-from crack_utils.reporting.provenance import _code, command, comparison_rows, rows
+from crack_utils.reporting.provenance import command, comparison_rows, describe_code, rows
 from crack_utils.store import Run, forget_results, home, record
 from crack_utils.store.provenance import _commit
 from crack_utils.training import Training, Watcher, train_run
@@ -209,7 +209,7 @@ def test_without_git_the_commit_is_not_known(home, monkeypatch, capfd):
     monkeypatch.setenv("PATH", "")
     assert record(CPU, 0)["code"]["commit"] is None
     assert capfd.readouterr().err == ""
-    assert _code({"version": "0.1.0", "commit": None, "dirty": False}) == "crack-utils 0.1.0, commit not known"
+    assert describe_code({"version": "0.1.0", "commit": None, "dirty": False}) == "crack-utils 0.1.0, commit not known"
 
 
 def test_training_needs_no_jupyter():

@@ -112,7 +112,7 @@ def test_measured_figures_stand_beside_the_published_ones():
 def test_only_a_gap_above_the_noise_counts_in_standard_deviations():
     assert f1_judgement(-0.0099).startswith("within the noise")
     assert f1_judgement(-0.035) == "7 times the seed-to-seed standard deviation (0.005)"
-    assert f1_judgement(0.035, epochs=3) == "7 times the seed-to-seed standard deviation (0.005), but other parameters"
+    assert f1_judgement(0.035, epochs=3) == "7 times the seed-to-seed standard deviation (0.005), but with other parameters"
     assert f1_judgement(0.001, test=45) == "not judged: other test images"
 
 
@@ -122,15 +122,17 @@ def test_counts_of_test_sets_of_two_sizes_have_no_difference():
 
 def test_the_same_parameters_on_the_same_images_need_no_warning():
     words = comparison_words(resolved())
-    assert words.startswith("Published is **run6_6** (the write-up). The parameters are the published run's.")
+    assert words.startswith("The published run is **run6_6** (the write-up). This run has the parameters of the published run.")
     assert "standard deviation of about 0.005: a gap below 0.01 says nothing." in words
     assert "summed the gradients" not in words
-    assert "summed the gradients of one-image passes; here a batch is a true one" in comparison_words(resolved(batch_size=10))
+    batches = comparison_words(resolved(batch_size=10))
+    assert "summed the gradients of a batch's images. Here a batch's loss is the mean over its images." in batches
 
 
 def test_a_trial_is_not_read_as_a_finding():
     words = comparison_words(resolved(negatives=0, test=45, epochs=2, images_per_split=40, input_width=320, input_height=184))
-    assert "different images**: published are all 1124 official test images, measured is the CRACK500 test subset (45 images)." in words
+    images = "the published run was tested on all 1124 official test images, this run on the CRACK500 test subset (45 images)."
+    assert f"**The test images differ**: {images}" in words
     for difference in (
         *("epochs 2, published 100", "images_per_split 40, published not set", "input_width 320"),
         "0 crack-free training images, published 1411",
@@ -152,8 +154,8 @@ def test_a_seed_group_gives_the_row_of_the_same_seed_else_the_mean():
     assert row(frame, "F1 within 2 pixels")[0] == pytest.approx(mean)
     assert row(frame, "Segmentation threshold") == ["not published", 0.4, "", ""]
     words = comparison_words(resolved("seeds4", seed=7))
-    assert "the mean of its 5 seeds. The 5 seeds have a mean F1 of 0.7536 with a standard deviation of 0.0049." in words
-    assert ": seed 102, which drew other numbers there." in comparison_words(resolved("seeds4", seed=102))
+    assert "Its figures are the mean of its 5 seeds. The 5 seeds have a mean F1 of 0.7536 with a standard deviation of 0.0049." in words
+    assert "those of seed 102, from which the published program draws other numbers." in comparison_words(resolved("seeds4", seed=102))
 
 
 def test_figures_the_record_lacks_are_said_to_be_unpublished():
@@ -164,10 +166,10 @@ def test_figures_the_record_lacks_are_said_to_be_unpublished():
 def test_nothing_is_set_beside_a_run_that_names_none_or_has_other_data():
     unnamed = resolved(None)
     assert not is_comparable(unnamed)
-    assert "record_run names none" in comparison_words(unnamed)
+    assert comparison_words(unnamed).endswith("because its parameter record_run names no published run.")
     sample = {"dataset": "sample", "record_run": "run6_6", "data": {"title": "the drawn sample"}}
     assert not is_comparable(sample)
-    assert comparison_words(sample).endswith("of CRACK500 photos, and these are of the drawn sample.")
+    assert comparison_words(sample).endswith("because its images are those of the drawn sample.")
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known_ones():

@@ -4,7 +4,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from crack_utils.config.choices import AUGMENTATIONS, NETWORKS
+from crack_utils.config.choices import AUGMENTATIONS, ENCODERS, listing
 from crack_utils.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def known_schedule(value: str | None) -> str | None:
 
 
 def known_parts(value: str) -> str:
-    """Names of AUGMENTATIONS, which were separated by spaces or commas, separated by spaces."""
+    """The value with one space between parts, if all parts are in AUGMENTATIONS."""
     parts = value.replace(",", " ").split()
     if not set(parts) <= set(AUGMENTATIONS):
         raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}")
@@ -85,14 +85,12 @@ def fits_together(params: "RunParameters") -> None:
         raise ValueError(f"dataset {params.dataset} needs data_root, the folder that holds the data set (see docs/data.md)")
     hard = params.hard_batches
     if hard and not (0 < hard[0] < hard[1] == params.batch_size):
-        raise ValueError(
-            f"hard_negative_mining {params.hard_negative_mining!r} needs k below b, and b equal to batch_size {params.batch_size}"
-        )
+        raise ValueError(f"hard_negative_mining {params.hard_negative_mining!r} needs k below b, and b = batch_size {params.batch_size}")
     if params.warmup_epochs and params.warmup_epochs >= params.epochs:
         raise ValueError(f"warmup_epochs {params.warmup_epochs} must be below epochs {params.epochs}")
     if params.best_model_type != "seg" and not params.decision_loss:
         raise ValueError(f"best_model_type {params.best_model_type} needs a trained decision, but decision_loss is False; use seg")
     if (params.blackening or params.lowered_threshold) and not params.decision_loss:
         raise ValueError("blackening and lowered_threshold need a trained decision, but decision_loss is False")
-    if (params.encoder or params.pretrained) and NETWORKS[params.architecture].encoder is None:
-        raise ValueError(f"encoder and pretrained are for unet and segformer; {params.architecture} has its own encoder")
+    if (params.encoder or params.pretrained) and params.architecture not in ENCODERS:
+        raise ValueError(f"encoder and pretrained need architecture {listing(ENCODERS)}; {params.architecture} has its own encoder")

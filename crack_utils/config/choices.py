@@ -1,5 +1,6 @@
 """The named choices of some parameters: networks, data sets, parts of the augmentation."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -24,12 +25,13 @@ NETWORKS = {
     "unet": Network("baselines:UNet", "U-Net", "resnet34"),
     "segformer": Network("baselines:SegFormer", "SegFormer", "mit_b1"),
 }
+ENCODERS = {name: network.encoder for name, network in NETWORKS.items() if network.encoder}  # the default encoders
 # Values of the parameter ``dataset``. Each is a file in crack_utils/data/layouts/.
 DATASETS = ("sample", "crack500", "crackforest", "deepcrack", "merged", "folder")
 AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
 
 
-def listing(names: object) -> str:
+def listing(names: Iterable[str]) -> str:
     """Names as an English list: ``a, b or c``."""
     *first, last = names
     return f"{', '.join(first)} or {last}"

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from pydantic.dataclasses import dataclass
 
 from crack_utils.config import checks
-from crack_utils.config.choices import AUGMENTATIONS, DATASETS, NETWORKS, listing
+from crack_utils.config.choices import AUGMENTATIONS, DATASETS, ENCODERS, NETWORKS, listing
 
 
 def parameter(default: Any, help: str, is_data: bool = False, identifies: bool = True, **limits: Any) -> Any:
@@ -30,7 +30,7 @@ class RunParameters:
     """Everything that decides a run. The defaults are those of the published run that the report re-creates.
 
     Raises:
-        pydantic.ValidationError: a value of the wrong type or out of range; :func:`crack_utils.config.parse_parameters` says so in plain words.
+        pydantic.ValidationError: a value has the wrong type or is out of range. ``parse_parameters`` says so in plain words.
     """
 
     dataset: Literal[DATASETS] = parameter("sample", listing(DATASETS).replace("sample", "sample (drawn by a program)", 1), is_data=True)
@@ -38,36 +38,22 @@ class RunParameters:
     negatives_root: str | None = parameter(
         None, "folder of crack-free images, may have folders train, val, test; default: negatives in data_root", is_data=True
     )
-    input_width: int | None = parameter(
-        None, "width of the network's input in pixels, divisible by 8; default: from the commonest image size", ge=8, is_data=True
-    )
-    input_height: int | None = parameter(
-        None, "height of the network's input in pixels, divisible by 8; default: from the commonest image size", ge=8, is_data=True
-    )
+    input_width: int | None = parameter(None, "input width in pixels, divisible by 8; default: commonest in train", ge=8, is_data=True)
+    input_height: int | None = parameter(None, "input height in pixels, divisible by 8; default: commonest in train", ge=8, is_data=True)
     input_channels: Literal[1, 3] = parameter(3, "3 for colour, 1 for grey", is_data=True)
-    images_per_split: int | None = parameter(
-        None, "for a trial: use at most this many images of each split, chosen photo by photo", ge=2, is_data=True
-    )
-    split_seed: int = parameter(
-        0,
-        "seed of every random choice of photos: splits that the data set does not fix, trials, train_negatives",
-        ge=0,
-        le=2**32 - 1,
-        is_data=True,
-    )
+    images_per_split: int | None = parameter(None, "trial: at most this many images of each split, photo by photo", ge=2, is_data=True)
+    split_seed: int = parameter(0, "chooses the photos of missing splits, trials and train_negatives", ge=0, le=2**32 - 1, is_data=True)
     photo_disjoint: bool = parameter(False, "keep each photo in one split only: in test if test has it, else in val", is_data=True)
     use_negatives: bool = parameter(True, "also train on crack-free images", is_data=True)
     train_negatives: int | None = parameter(None, "train on at most this many crack-free images, chosen photo by photo", ge=1, is_data=True)
     evaluate_negatives: bool | None = parameter(None, "add crack-free images to val and test; default: only for the sample", is_data=True)
     architecture: Literal[tuple(NETWORKS)] = parameter("segdecnet", listing(NETWORKS))
-    encoder: str | None = parameter(None, "encoder of unet (default: resnet34) or segformer (default: mit_b1)")
-    pretrained: bool = parameter(False, "start the encoder of unet or segformer from ImageNet weights, which are downloaded once")
+    encoder: str | None = parameter(None, "encoder of " + listing(f"{name} (default: {encoder})" for name, encoder in ENCODERS.items()))
+    pretrained: bool = parameter(False, "start the encoder from ImageNet weights, which are downloaded once")
     batch_size: int = parameter(1, "images in a training step", ge=1)
     epochs: int = parameter(100, "passes over the training images", ge=1)
     learning_rate: float = parameter(0.001, "step size of the optimizer", gt=0)
-    scheduler: str | None = parameter(
-        None, "learning rate over time: step N FACTOR (times FACTOR every N epochs) or cosine; default: constant"
-    )
+    scheduler: str | None = parameter(None, "learning rate: step N FACTOR (times FACTOR every N epochs) or cosine; default: constant")
     warmup_epochs: int = parameter(0, "first raise the learning rate linearly over this many epochs", ge=0)
     decision_loss: bool = parameter(True, "also train the decision whether an image has a crack")
     delta_cls_loss: float = parameter(0.01, "weight of the decision loss", ge=0)
@@ -92,16 +78,14 @@ class RunParameters:
     momentum: float = parameter(0.0, "momentum of sgd", ge=0, lt=1)
     weight_decay: float | None = parameter(None, "weight decay of the optimizer; default: 0.01 for adamw, else 0", ge=0)
     hard_negative_mining: float | str = parameter(
-        0.2, "mining: this share of the images, the hardest, trains twice an epoch; 0: off; or k hard of b images a batch"
+        0.2, "train twice on this share of images, the hardest; or 'k of b': k hard images in each batch of b; 0: off"
     )
     hard_negative_difficulty: Literal["loss", "loss_errors"] = parameter(
         "loss", "what makes an image hard: loss (segmentation loss) or loss_errors (loss times (2 FP + FN + 1))"
     )
     blackening: bool = parameter(False, "empty the predicted mask of test images that the decision calls crack-free")
     lowered_threshold: bool = parameter(False, "use 0.9 of the threshold if the decision says cracked but the predicted mask is empty")
-    mm_per_px: float | None = parameter(
-        None, "size of a pixel on the road in mm; pages then show lengths and widths in mm", gt=0, identifies=False
-    )
+    mm_per_px: float | None = parameter(None, "side of a pixel on the road in mm, to give lengths and widths in mm", gt=0, identifies=False)
     record_run: str | None = parameter(None, "published run to show beside this one, such as run6_6", identifies=False)
     seed: int = parameter(0, "seed of the training; the same seed gives the same run on a CPU", ge=0, le=2**32 - 1)
     device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu", identifies=False)

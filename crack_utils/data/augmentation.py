@@ -4,14 +4,14 @@ from collections.abc import Collection
 
 import torch
 
-from crack_utils.config.parameters import AUGMENTATIONS
+from crack_utils.config import AUGMENTATIONS
 
 
 def augment(
     image: torch.Tensor, labels: torch.Tensor, seed: int, parts: Collection[str] = AUGMENTATIONS
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """With p 0.5 apply each of ``parts`` with p 0.5 to an image (C, H, W) and its labels (K, H, W), as ``seed`` decides."""
-    # Imported here: it takes as long as torch itself, and whoever only shows a run augments nothing.
+    """Augment an image (C, H, W) and its labels (K, H, W) with p 0.5, by each of ``parts`` with p 0.5. The seed alone decides."""
+    # torchvision is imported here because its import takes as long as that of torch, and showing a run needs no augmentation.
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 

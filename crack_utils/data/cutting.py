@@ -7,13 +7,14 @@ import numpy as np
 from crack_utils.data.crops import Pair
 from crack_utils.data.decoding import read_size
 
-LARGEST_UNCUT, CUT_SIZE = 1024, (360, 640)  # of one's own photos: longest side, and a crop's (height, width), as in CRACK500
+LARGEST_UNCUT = 1024  # longest side of a photo that stays whole
+CUT_SIZE = (360, 640)  # (height, width) of a crop, as in CRACK500
 
 
 def cut(pair: Pair) -> list[Pair]:
-    """The crops of a photo that is too large to train on: a grid of equal crops of about 640 x 360, as CRACK500 was made.
+    """Cut a photo that is too large to train on into a grid of equal crops of about 640 x 360 pixels, as CRACK500's authors did.
 
-    Crops overlap by a few pixels, so that their sides are divisible by 8. A photo of at most 1024 pixels stays whole.
+    Crops overlap by a few pixels, so that their sides are divisible by 8. A photo whose sides have at most 1024 pixels stays whole.
     """
     size = read_size(pair.image_path)
     if max(size) <= LARGEST_UNCUT:

@@ -51,7 +51,7 @@ class CropDataset(Dataset):
         dilate: widen the masks by a square of so many pixels.
         parts: parts of the augmentation, some of AUGMENTATIONS.
         weigh: from a mask (H, W) bool to the weights of its pixels' losses (H, W) float32; default: 1 everywhere.
-        notes: what decoding has to say to the reader of the run's pages.
+        notes: sentences on the images for the reader of the run's pages.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 HEIGHT, WIDTH = 96, 160
-_SCALE = 3  # drawn larger, then averaged down, for smooth edges
+_SCALE = 3  # images are drawn larger by this factor and averaged down, so that edges are smooth
 
 
 def draw(rng: np.random.Generator, style: np.random.Generator, cracked: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -14,7 +14,7 @@ def draw(rng: np.random.Generator, style: np.random.Generator, cracked: bool) ->
     Args:
         rng: decides what lies on this crop.
         style: decides the asphalt and the light; give crops of one photo equal generators.
-        cracked: with a crack, or without.
+        cracked: draw a crack.
 
     Returns:
         Image (96, 160, 3) uint8 and crack mask (96, 160) bool.
@@ -38,7 +38,7 @@ def _shrink(array: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> np.ndarray:
-    """Smooth noise of unit deviation; the coarse kinds are drawn small and enlarged, which saves most of the time."""
+    """Smooth noise with a standard deviation of 1. Coarse noise is drawn small and enlarged, which saves most of the time."""
     step = 6 if sigma >= 8 else 1
     small = rng.standard_normal((shape[0] // step, shape[1] // step))
     field = ndimage.gaussian_filter(small, sigma / step, mode="wrap")
@@ -77,7 +77,7 @@ def _tyre_mark(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
 
 
 def _joint(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
-    """A straight seam of even width: as thin and dark as a crack, but ruled."""
+    """A straight seam: as thin and dark as a crack, but of even width."""
     across = _across(rng, grey.shape)
     line = 1 / (1 + np.exp((np.abs(across) - rng.uniform(2, 6)) / 0.8))
     return grey * (1 - rng.uniform(0.25, 0.5) * line)
@@ -92,7 +92,7 @@ def _across(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _line_shadow(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
-    """The shadow of a cable or a bough: crack-like in course, but with soft edges."""
+    """The shadow of a cable or a bough: it runs like a crack, but has soft edges."""
     path, widths = _walk(rng, grey.shape, wander=0.08, width=rng.uniform(5, 11))
     shadow = ndimage.gaussian_filter(_stroke(grey.shape, path, widths).astype(float), rng.uniform(5, 8))
     return grey * (1 - rng.uniform(0.35, 0.6) * shadow)
@@ -125,7 +125,7 @@ def _crack(rng: np.random.Generator, grey: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _walk(rng, shape, wander, width, start=None, share=1.0) -> tuple[np.ndarray, np.ndarray]:
-    """A wandering path: points (n, 2) as x, y and the stroke's width at each (drawing pixels)."""
+    """A wandering path: points (n, 2) as x and y, and the stroke's width at each point (drawing pixels)."""
     length = int(share * rng.uniform(0.6, 1.2) * shape[1] / 3)  # steps of 3 pixels
     if start is None:
         start = np.array([rng.uniform(0.05, 0.95) * shape[1], rng.uniform(0.05, 0.95) * shape[0]])
@@ -133,7 +133,7 @@ def _walk(rng, shape, wander, width, start=None, share=1.0) -> tuple[np.ndarray,
         heading = towards_middle + rng.normal(0, 0.5)
     else:
         heading = rng.uniform(0, 2 * np.pi)
-    bends = ndimage.gaussian_filter1d(rng.standard_normal(length + 40), 8)[20:-20] * 4  # slow, always back to the heading
+    bends = ndimage.gaussian_filter1d(rng.standard_normal(length + 40), 8)[20:-20] * 4  # slow, and always back to the heading
     kinks = ndimage.gaussian_filter1d(rng.standard_normal(length), 1, mode="nearest") * 2
     angles = heading + wander * (bends + kinks)
     points = start + 3 * np.cumsum(np.stack([np.cos(angles), np.sin(angles)], axis=1), axis=0)
@@ -143,7 +143,7 @@ def _walk(rng, shape, wander, width, start=None, share=1.0) -> tuple[np.ndarray,
 
 
 def _stroke(shape, points, widths, values=None) -> np.ndarray:
-    """Paint a path of varying width; a bool mask, or floats where ``values`` gives each point's paint."""
+    """Paint a path of varying width. Returns a bool mask, or floats if ``values`` gives the paint of each point."""
     canvas = Image.new("L", (shape[1], shape[0]))
     pen = ImageDraw.Draw(canvas)
     paint = np.full(len(points), 255) if values is None else np.clip(values * 255, 0, 255)

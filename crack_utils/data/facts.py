@@ -1,9 +1,8 @@
-"""What the pages of a run say of its data."""
+"""Facts of a run's data, as the pages of the run show them."""
 
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,14 +50,9 @@ def fingerprint(data: "RunData") -> dict[str, Any]:
         (split, path) for split in SPLITS for pair in data.pairs[split] for path in (pair.image_path, pair.mask_path) if path
     }
     with ThreadPoolExecutor() as pool:
-        lines = sorted(pool.map(lambda entry: f"{entry[0]} {entry[1].name} {_sha256(entry[1])}\n", paths))
+        lines = sorted(pool.map(lambda entry: f"{entry[0]} {entry[1].name} {hashlib.sha256(entry[1].read_bytes()).hexdigest()}\n", paths))
     total = sum(path.stat().st_size for _, path in paths)
     return {"files": len(paths), "bytes": total, "sha256": hashlib.sha256(os.fsencode("".join(lines))).hexdigest()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_part_of_official(layout: Layout, test_positives: int) -> bool:

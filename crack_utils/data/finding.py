@@ -1,4 +1,4 @@
-"""The splits of a data set: lists first, then folders; what neither fixes is drawn by photo."""
+"""The splits of a data set. Lists come first, then folders. A split with neither is drawn by photo."""
 
 import dataclasses
 from pathlib import Path
@@ -17,7 +17,7 @@ class FoundSplits:
     Args:
         pairs: pairs by split.
         drawn: the splits that were drawn because the data set does not fix them.
-        notes: sentences for the reader of the run's pages.
+        notes: sentences on the files for the reader of the run's pages.
     """
 
     pairs: dict[str, list[Pair]]
@@ -51,7 +51,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     if not missing:
         return FoundSplits(pairs, (), found.notes)
     pairs, n_free = _with_drawn(pairs, missing, seed)
-    note = f"These data fix no {' and no '.join(missing)}: drawn by photo from the {n_free} images (split_seed {seed})."
+    note = f"Splits drawn by photo from {n_free} images because the data set lacks them (split_seed {seed}): {' and '.join(missing)}."
     return FoundSplits(pairs, missing, (*found.notes, note))
 
 

@@ -1,4 +1,4 @@
-"""Crops brought to the network's input size, and maps brought back."""
+"""Crops fitted into the network's input, and maps brought back to the crop's size."""
 
 import dataclasses
 
@@ -10,8 +10,11 @@ from torch.nn import functional as F
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """How a crop of (height, width) pixels lies in the input: turned by 90 degrees or not, then of size (inner_height,
-    inner_width), centred; what is around it is padding. Both axes are scaled alike, and only where the crop is too large."""
+    """How a crop of (height, width) pixels lies in the network's input.
+
+    The crop is rotated by 90 degrees if ``turned``, then scaled to (inner_height, inner_width), then placed at (top, left). The rest of the
+    input is padding. Both axes have the same scale, and no crop is enlarged.
+    """
 
     height: int
     width: int
@@ -27,7 +30,7 @@ class Placement:
         return self.inner_height / (self.width if self.turned else self.height)
 
     def inner(self, array: torch.Tensor) -> torch.Tensor:
-        """The part of an (..., H, W) input-sized tensor that is not padding."""
+        """The part of an (..., H, W) tensor of the input's size that is not padding."""
         return array[..., self.top : self.top + self.inner_height, self.left : self.left + self.inner_width]
 
 
@@ -41,7 +44,7 @@ def place(size: tuple[int, int], input_size: tuple[int, int]) -> Placement:
 
 
 def fit(array: np.ndarray, placement: Placement, input_size: tuple[int, int], padding: str) -> np.ndarray:
-    """Bring a crop's (H, W, ...) uint8 array to ``input_size``; ``padding`` is a mode of numpy.pad."""
+    """Fit a crop's (H, W, ...) uint8 array into ``input_size``. ``padding`` is a mode of numpy.pad."""
     if placement.turned:
         array = np.rot90(array)
     if array.shape[:2] != (placement.inner_height, placement.inner_width):
@@ -53,18 +56,21 @@ def fit(array: np.ndarray, placement: Placement, input_size: tuple[int, int], pa
 
 
 def fit_image(image: np.ndarray, placement: Placement, input_size: tuple[int, int]) -> torch.Tensor:
-    """Bring a crop's (H, W, C) uint8 image to ``input_size``, as the network takes it: (C, H, W) float32 in [0, 1]."""
+    """Fit a crop's (H, W, C) uint8 image into the network's input: (C, H, W) float32 in [0, 1]."""
     return torch.from_numpy(fit(image, placement, input_size, "symmetric")).permute(2, 0, 1) * (1 / 255)
 
 
 def fit_mask(mask: np.ndarray, placement: Placement, input_size: tuple[int, int]) -> np.ndarray:
-    """Bring a crop's (H, W) bool mask to ``input_size``. Scaled down, a pixel is crack where a line of one original pixel
-    through its middle would make it so: thin cracks do not vanish."""
+    """Fit a crop's (H, W) bool mask into the network's input.
+
+    When a mask is scaled down, a pixel counts as crack if a line through its middle, one original pixel wide, would make it so. Thin cracks
+    do not vanish.
+    """
     return fit(mask.astype(np.uint8) * 255, placement, input_size, "constant") > 127 * placement.scale
 
 
 def unfit(values: torch.Tensor, placement: Placement) -> torch.Tensor:
-    """Bring an (H, W) map from the input's geometry back to the crop's own size: float32 (height, width), on its device."""
+    """Bring an (H, W) map of the input back to the crop's own size: float32 (height, width), on the same device."""
     inner = placement.inner(values)
     own = (placement.width, placement.height) if placement.turned else (placement.height, placement.width)
     if inner.shape != own:

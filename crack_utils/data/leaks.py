@@ -1,4 +1,4 @@
-"""What one split shows of another: photos with crops in several, and images that are nearly equal whatever their names."""
+"""Leaks: photos with crops in several splits, and images of different splits that are nearly equal."""
 
 import dataclasses
 import functools
@@ -11,11 +11,13 @@ import numpy as np
 
 from crack_utils.data.crops import SPLITS, Crop
 
-COARSE, FINE = 32, 128  # sides of the thumbnails; the fine ones confirm what the coarse ones suspect
-# Real photos and the drawn sample: unrelated images correlate by at most 0.25 (coarse) and 0.18 (fine); copies by at least 0.61,
-# were they turned, brightened, compressed to quality 30, painted over in a corner, or shifted by 6 pixels of 640.
-SUSPECT, ALIKE = 0.3, 0.5  # coarse, fine
-SHIFT = 4  # cells of a fine thumbnail by which two may be shifted
+Duplicate = tuple[str, str, str, str, float]  # split, stem, earlier split, its stem, correlation
+COARSE, FINE = 32, 128  # sides of the thumbnails; fine thumbnails are compared only if the coarse ones are similar
+# Least correlation of coarse and of fine thumbnails. On real photos and on the drawn sample, unrelated images correlate by at most 0.25
+# (coarse) and 0.18 (fine). Copies that were rotated, brightened, compressed to quality 30, painted over in a corner, or shifted by 6 pixels
+# of 640 correlate by at least 0.61.
+SUSPECT, ALIKE = 0.3, 0.5
+SHIFT = 4  # greatest shift between two copies, in pixels of a fine thumbnail
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,36 +25,36 @@ class Leaks:
     """What splits share.
 
     Args:
-        crops: of the photos with crops in several splits: stems by photo and split.
-        duplicates: (split, stem, earlier split, stem, correlation) of nearly equal images, the most alike first.
-        copied: by split, all crops of the photos of which a crop is among the duplicates: another split has them under another name.
+        crops: the photos with crops in several splits: stems by photo and split.
+        duplicates: nearly equal images in different splits, the most similar first.
+        copied: by split, the stems of all photos that have a crop among the duplicates. Another split has these photos under another name.
     """
 
     crops: dict[str, dict[str, list[str]]]
-    duplicates: list[tuple[str, str, str, str, float]]
+    duplicates: list[Duplicate]
     copied: dict[str, list[str]]
 
     @property
     def photos(self) -> dict[str, list[str]]:
-        """The photos with crops in several splits, each with these splits."""
+        """The photos with crops in several splits, and the splits of each."""
         return {photo: list(stems) for photo, stems in self.crops.items()}
 
     def leaking_stems(self, split: str) -> set[str]:
-        """Images of a split whose photo another split has too, under its own name or, as a nearly equal crop tells, another."""
+        """The images of a split whose photo is in another split too, under the same name or another."""
         return {stem for stems in self.crops.values() for stem in stems.get(split, [])} | set(self.copied.get(split, []))
 
     def notes(self) -> list[str]:
-        """What a reader of scores should know; empty where nothing leaks."""
+        """Sentences for the reader of the scores; none if nothing leaks."""
         notes = []
         if self.photos:
             notes.append(
-                f"Photos with crops in more than one split: {len(self.photos)}. {_too_good(itertools.chain(*self.photos.values()))}; "
-                "photo_disjoint removes it."
+                f"Photos with crops in more than one split: {len(self.photos)}. {_too_good(itertools.chain(*self.photos.values()))} "
+                "Set photo_disjoint to keep each photo in one split."
             )
         if self.duplicates:
             notes.append(
-                f"Pairs of nearly equal images in different splits: {len(self.duplicates)} (see explore). "
-                f"{_too_good(split for split, *_ in self.duplicates)}; photo_disjoint goes by the names of photos and may leave them."
+                f"Pairs of nearly equal images in different splits: {len(self.duplicates)} (explore shows them). "
+                f"{_too_good(split for split, *_ in self.duplicates)} photo_disjoint compares names of photos only, so pairs may remain."
             )
         return notes
 
@@ -66,28 +68,28 @@ class Leaks:
 
 
 def _too_good(splits: Iterable[str]) -> str:
-    return f"Scores on {'test' if 'test' in splits else 'val'} may be a little too good"
+    return f"The scores on {'test' if 'test' in splits else 'val'} may be a little too good."
 
 
 def find_leaks(splits: dict[str, Sequence[Crop]]) -> Leaks:
-    """Look for what splits share. Crops that overlap only in part have to share their photo's name to be found: a copy that is shifted
-    by more than a hundredth of the image, or enlarged by a twentieth, may not be."""
+    """Find what splits share.
+
+    Crops of one photo that overlap only in part are found by the photo's name alone. A copy under another name may be missed if it is
+    shifted by more than a hundredth of the image or enlarged by a twentieth.
+    """
     crops: dict[str, dict[str, list[str]]] = {}
     for split in SPLITS:
         for crop in splits[split]:
             crops.setdefault(crop.pair.photo, {}).setdefault(split, []).append(crop.pair.stem)
     shared = {photo: stems for photo, stems in sorted(crops.items()) if len(stems) > 1}
     duplicates = _find_duplicates(splits)
-    sides = {side for *pair, _ in duplicates for side in (tuple(pair[:2]), tuple(pair[2:]))}
-    copied = {}
-    for split in SPLITS:
-        photos = {crop.pair.photo for crop in splits[split] if (split, crop.pair.stem) in sides}
-        stems = [crop.pair.stem for crop in splits[split] if crop.pair.photo in photos]
-        copied |= {split: stems} if stems else {}
-    return Leaks(shared, duplicates, copied)
+    sides = set(_sides(duplicates))
+    photos = {(split, crop.pair.photo) for split in SPLITS for crop in splits[split] if (split, crop.pair.stem) in sides}
+    copied = {split: [crop.pair.stem for crop in splits[split] if (split, crop.pair.photo) in photos] for split in SPLITS}
+    return Leaks(shared, duplicates, {split: stems for split, stems in copied.items() if stems})
 
 
-def _find_duplicates(splits: dict[str, Sequence[Crop]]) -> list[tuple[str, str, str, str, float]]:
+def _find_duplicates(splits: dict[str, Sequence[Crop]]) -> list[Duplicate]:
     coarse = {split: np.stack([thumbnail(crop.image, COARSE) for crop in splits[split]]) for split in SPLITS}
     fine = functools.cache(lambda split, i: thumbnail(splits[split][i].image, FINE))
     found = []
@@ -102,25 +104,24 @@ def _find_duplicates(splits: dict[str, Sequence[Crop]]) -> list[tuple[str, str, 
 def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
     """The texture of an image (H, W, C) uint8 as (side, side) float32 of mean 0 and norm 1.
 
-    Without its light, as shadows make different photos alike, and of one contrast everywhere, as one strong line in the same
-    place does so too. Without its proportions, so that an upright copy can be compared.
+    The light is removed, because shadows make different photos similar. The contrast is made equal everywhere, because one strong line in
+    the same place does so too. The proportions are dropped, so that a copy rotated by 90 degrees can be compared.
     """
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).reshape(side, side, -1).mean(axis=2, dtype=np.float32)
     texture = small - cv2.GaussianBlur(small, (0, 0), side / 16)
-    texture /= np.sqrt(cv2.GaussianBlur(texture**2, (0, 0), side / 16) + 1)  # contrast below one grey value is noise: not raised
+    texture /= np.sqrt(cv2.GaussianBlur(texture**2, (0, 0), side / 16) + 1)  # + 1: noise below one grey value stays small
     texture -= texture.mean()
     return texture / max(np.linalg.norm(texture), 0.01 * side)  # an image of one grey value stays 0
 
 
 def correlation(these: np.ndarray, those: np.ndarray) -> np.ndarray:
-    """(N, M): how much thumbnails (N, S, S) and (M, S, S) are alike, 1 for equal ones, each turned and flipped as fits best."""
+    """The correlations (N, M) of thumbnails (N, S, S) and (M, S, S), each at the best rotation and flip; 1 for equal thumbnails."""
     flat = those.reshape(len(those), -1).T
     return functools.reduce(np.maximum, (turned.reshape(len(these), -1) @ flat for turned in _turns(these)))
 
 
 def shifted_correlation(this: np.ndarray, that: np.ndarray) -> float:
-    """How much two thumbnails (S, S) are alike, 1 for equal ones: the one turned, flipped and shifted by up to SHIFT as fits best; 0
-    where one shows nothing."""
+    """The correlation of two thumbnails (S, S) at the best rotation, flip and shift by up to SHIFT pixels; 0 if one has no texture."""
     if not (this.any() and that.any()):
         return 0.0
     inner = (np.ascontiguousarray(turned[0, SHIFT:-SHIFT, SHIFT:-SHIFT]) for turned in _turns(this[None]))
@@ -133,7 +134,12 @@ def _turns(thumbnails: np.ndarray) -> Iterator[np.ndarray]:
             yield np.rot90(flipped, quarters, (1, 2))
 
 
-def pictured(duplicates: Sequence[tuple[str, str, str, str, float]], splits: dict[str, Sequence[Crop]]) -> list[Crop]:
+def pictured(duplicates: Sequence[Duplicate], splits: dict[str, Sequence[Crop]]) -> list[Crop]:
     """The crops of these duplicates, pair by pair."""
     crops = {(split, crop.pair.stem): crop for split in SPLITS for crop in splits[split]}
-    return [crops[side] for *pair, _ in duplicates for side in (tuple(pair[:2]), tuple(pair[2:]))]
+    return [crops[side] for side in _sides(duplicates)]
+
+
+def _sides(duplicates: Sequence[Duplicate]) -> list[tuple[str, str]]:
+    """(split, stem) of both images of each pair."""
+    return [side for duplicate in duplicates for side in (duplicate[:2], duplicate[2:4])]

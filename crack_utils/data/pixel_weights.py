@@ -5,8 +5,9 @@ from scipy import ndimage
 
 
 def crack_weights(mask: np.ndarray, w_max: float, power: float) -> np.ndarray:
-    """Weights of the weighted segmentation loss: 1 off the cracks; on each 8-connected crack ``w_max * (d / max d) ** power``,
-    d being the Euclidean distance to the nearest pixel off it.
+    """Weights of the weighted segmentation loss: 1 outside the cracks, and ``w_max * (d / max d) ** power`` on each 8-connected crack.
+
+    Here d is the Euclidean distance to the nearest pixel outside the crack.
 
     Args:
         mask: (H, W) bool.

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class RunData:
         input_size: (height, width) of the network's input.
         pairs: by split, where each crop's files lie.
         drawn_splits: the splits that were drawn because the data set does not fix them.
-        notes: what finding the files has to say to the reader of the run's pages.
+        notes: sentences on the files for the reader of the run's pages.
     """
 
     params: RunParameters
@@ -66,88 +66,76 @@ class RunData:
         return find_leaks({name: self.split(name).crops for name in SPLITS})
 
 
-# --- finding -------------------------------------------------------------------------------------------------------
-
-
 def find_data(params: RunParameters, sample_folder: Path) -> RunData:
     """Find the images that a run's parameters name. Nothing is decoded yet.
 
     Args:
         params: the run's parameters.
-        sample_folder: the folder of the drawn sample; the sample is drawn there if the run needs it and it is missing.
+        sample_folder: the folder of the drawn sample. If the run needs the sample and the folder does not hold it, the sample is drawn.
 
     Raises:
         DataError: a folder or file cannot be used.
     """
     root = Path(params.data_root) if params.data_root else ensure_sample(sample_folder)
     if params.dataset == "sample" and root.is_dir() and not is_drawn(root):
-        raise DataError(f"{root} was not drawn by this program; for photos give the dataset they belong to, such as crack500")
+        raise DataError(f"{root} was not drawn by this program; for photos set dataset to their data set, such as crack500")
     negatives_root = Path(params.negatives_root or root / "negatives")
     if params.negatives_root and not negatives_root.is_dir():
-        raise DataError(f"negatives_root {negatives_root} is not a folder; it should hold images, or train/, val/ and test/")
+        raise DataError(f"negatives_root {negatives_root} is not a folder; give a folder of images, or one with train/, val/ and test/")
     found = find_splits(root, params.dataset, params.split_seed)
-    notes = [*found.notes, *_notes_of(params)]
-    pairs = _selected(params, found.pairs, negatives_root, notes)
-    if found.drawn:
-        pairs = _kept_apart(pairs, found.drawn, notes)
-    if params.photo_disjoint:
-        pairs = _kept_disjoint(pairs, notes)
+    selected, notes_on_cuts = _selected(params, found.pairs, negatives_root)
+    pairs, notes_on_photos = _separated(params, selected, found.drawn)
     height, width = params.input_height, params.input_width
     own = own_size(pairs["train"]) if height is None or width is None else (height, width)
     input_size = height or own[0], width or own[1]
     check_input_size(*input_size)
     pairs = {split: limit_by_photo(pairs[split], params.images_per_split, params.split_seed) for split in SPLITS}
-    return RunData(params, root, negatives_root, input_size, pairs, found.drawn, tuple(notes))
+    notes = (*found.notes, *_notes_of(params), *notes_on_cuts, *notes_on_photos)
+    return RunData(params, root, negatives_root, input_size, pairs, found.drawn, notes)
 
 
-def _notes_of(params: RunParameters) -> list[str]:
+def _notes_of(params: RunParameters) -> Iterator[str]:
     """What a reader must know of the parameters before reading any figure."""
-    notes = []
     if params.validate_on_test:
         chosen = "Checkpoint and thresholds" if params.chooses_checkpoint else "The thresholds"
-        notes.append(f"{chosen} were chosen on test (validate_on_test): its figures are not independent, but too good.")
+        yield f"{chosen} were chosen on test (validate_on_test), so the figures on test are too good."
     if not params.decision_loss:
-        notes.append("The decision was not trained (decision_loss is off): its figures are those of random weights.")
+        yield "The decision was not trained (decision_loss is False), so its figures are those of random weights."
     if params.images_per_split:
-        notes.append(f"A trial: at most {params.images_per_split} images of each split were used.")
-    return notes
+        yield f"This is a trial with at most {params.images_per_split} images of each split (images_per_split)."
 
 
-def _selected(params: RunParameters, found: Pairs, negatives_root: Path, notes: list[str]) -> Pairs:
-    """The pairs of each split with the negatives that the parameters ask for. Large photos are cut if the layout says so."""
-    selected = {}
+def _selected(params: RunParameters, found: Pairs, negatives_root: Path) -> tuple[Pairs, list[str]]:
+    """The pairs of each split with the negatives that the parameters ask for, and notes. Large photos are cut if the layout says so."""
+    layout, selected, notes = layout_of(params.dataset), {}, []
     for split in SPLITS:
         pairs = found[split]
         if params.use_negatives if split == "train" else params.evaluates_negatives:
             pairs = pairs + find_negatives(negatives_root, split)
-        if layout_of(params.dataset).cuts_large_photos:
+        if layout.cuts_large_photos:
             photos = [cut(pair) for pair in pairs]
             n_cut = sum(len(crops) > 1 for crops in photos)
             pairs = [crop for crops in photos for crop in crops]
             if n_cut:
-                notes.append(f"Large photos of {split}, cut into crops of about {CUT_SIZE[1]} x {CUT_SIZE[0]} pixels: {n_cut}.")
+                notes.append(f"Large photos of {split} that were cut into crops of about {CUT_SIZE[1]} x {CUT_SIZE[0]} pixels: {n_cut}.")
         stem, times = Counter(pair.stem for pair in pairs).most_common(1)[0]
         if times > 1:
-            raise DataError(f"{times} images of {split} are named {stem}; names must differ within a split")
+            raise DataError(f"{times} images of {split} are named {stem}; rename them, because names must differ within a split")
         selected[split] = pairs
-    return selected
+    return selected, notes
 
 
-def _kept_apart(pairs: Pairs, drawn: Sequence[str], notes: list[str]) -> Pairs:
-    """Without the crack-free crops whose photo has cracked crops in another, drawn split."""
-    kept = keep_apart(pairs, drawn)
-    n_left = sum(len(pairs[split]) - len(kept[split]) for split in SPLITS)
+def _separated(params: RunParameters, pairs: Pairs, drawn: Sequence[str]) -> tuple[Pairs, list[str]]:
+    """The pairs without images whose photo belongs to another split, and notes on how many were left out."""
+    apart, notes = keep_apart(pairs, drawn), []
+    n_left = sum(len(pairs[split]) - len(apart[split]) for split in SPLITS)
     if n_left:
         notes.append(f"Crack-free images left out because cracked crops of their photo are in another split: {n_left}.")
-    return kept
-
-
-def _kept_disjoint(pairs: Pairs, notes: list[str]) -> Pairs:
-    """Each photo in one split only."""
-    kept = keep_disjoint(pairs)
-    left = " and ".join(f"{len(pairs[split]) - len(kept[split])} of {split}" for split in ("train", "val"))
-    notes.append(f"Images left out because a later split has crops of their photo (photo_disjoint): {left}.")
-    return kept
+    if not params.photo_disjoint:
+        return apart, notes
+    kept = keep_disjoint(apart)
+    left = " and ".join(f"{len(apart[split]) - len(kept[split])} of {split}" for split in ("train", "val"))
+    return kept, [*notes, f"Images left out because a later split has crops of their photo (photo_disjoint): {left}."]
 
 
 def own_size(pairs: Sequence[Pair]) -> tuple[int, int]:
@@ -155,9 +143,6 @@ def own_size(pairs: Sequence[Pair]) -> tuple[int, int]:
     sizes = Counter(tuple(sorted(pair.box[2:] if pair.box else read_size(pair.image_path))) for pair in pairs)
     (height, width), _ = max(sizes.items(), key=lambda item: (item[1], item[0]))
     return -(-height // 8) * 8, -(-width // 8) * 8
-
-
-# --- decoding ------------------------------------------------------------------------------------------------------
 
 
 def _decode(data: RunData, split: str) -> CropDataset:
@@ -169,28 +154,27 @@ def _decode(data: RunData, split: str) -> CropDataset:
     goes_by_decision = params.chooses_checkpoint and params.best_model_type != "seg"
     if split == params.choosing_split and goes_by_decision and all(crop.has_crack for crop in crops):
         notes.append(
-            f"{split} holds no crack-free image, so the decision's average precision is always 1: best_model_type "
-            f"{params.best_model_type} had nothing to choose the checkpoint by."
+            f"{split} has no crack-free image, so the average precision of the decision is always 1 and says nothing about a checkpoint "
+            f"(best_model_type {params.best_model_type})."
         )
     return CropDataset(crops, data.input_size, notes=tuple(notes), **_learning_options(params) if split == "train" else {})
 
 
 def _with_chosen_negatives(data: RunData, split: str, crops: list[Crop]) -> tuple[list[Crop], str | None]:
-    """Leave out the crack-free crops that the parameters leave out, and say so if there are too few.
+    """The crops without the crack-free ones that the parameters leave out, and a note if there are too few of these.
 
-    Which crops are crack-free is known only after decoding: masks may be empty.
+    Only decoding shows which crops are crack-free, because masks may be empty.
     """
-    params = data.params
-    is_train = split == "train"
+    params, is_train = data.params, split == "train"
     wanted = params.use_negatives if is_train else params.evaluate_negatives is not False
     negatives = [crop.pair for crop in crops if not crop.has_crack] if wanted else []
     asked = params.train_negatives if is_train and wanted else None
     note = None
     if asked and len(negatives) < asked:
-        note = f"Crack-free images found for train: {len(negatives)} of the {asked} asked for (train_negatives)."
+        note = f"Crack-free images found for train: {len(negatives)} of the {asked} that train_negatives asks for."
     elif not negatives and (params.use_negatives if is_train else params.evaluates_negatives):
-        where = f"{data.negatives_root.name}/{split}"
-        note = f"No crack-free images were found for {split}, none in {where} and no empty mask: it goes on without them."
+        where = f"neither in {data.negatives_root.name}/{split} nor by an empty mask"
+        note = f"No crack-free images were found for {split}, {where}; {split} has cracked images only."
     kept = set(in_photo_order(negatives, params.split_seed)[:asked])
     return [crop for crop in crops if crop.has_crack or crop.pair in kept], note
 

@@ -45,6 +45,7 @@ def score_run(run: Run, data: RunData, predicted: Callable[[str], Predictions]) 
         The contents of metrics.json.
     """
     params, started = data.params, time.perf_counter()
+    leaking = run.params.facts().get("leaks", {}).get("test_stems", [])
     with write_predictions(run.folder, params.choosing_split) as add:
         val = judge(_stored(predicted(params.choosing_split), add))
     chosen = choose_threshold(val)
@@ -52,14 +53,15 @@ def score_run(run: Run, data: RunData, predicted: Callable[[str], Predictions]) 
     with write_predictions(run.folder, "test") as add:
         test = measure_test(_stored(predicted("test"), add), threshold, decision_threshold, params)
     per_image = in_millimetres(test.per_image, params.mm_per_px)
-    leaking = run.params.facts().get("leaks", {}).get("test_stems", [])
     results = _results(val, chosen, test, per_image, decision_threshold, leaking, params.mm_per_px)
+    curves = test.curves.add_prefix("test_").assign(**val.curves.add_prefix("val_"))
+    examples = set(pick_examples(per_image).stem)
     run.per_image.save(per_image)
-    run.curves.save(test.curves.add_prefix("test_").assign(**val.curves.add_prefix("val_")))
-    crops = {crop.pair.stem: crop for crop in data.split("test").crops}
-    for stem in pick_examples(per_image).stem.unique():
-        save_photo(run, stem, crops[stem].image)
-    for line in _log_lines(results, len(crops), params.choosing_split, time.perf_counter() - started):
+    run.curves.save(curves)
+    for crop in data.split("test").crops:
+        if crop.pair.stem in examples:
+            save_photo(run, crop.pair.stem, crop.image)
+    for line in _log_lines(results, len(per_image), params.choosing_split, time.perf_counter() - started):
         run.log.add(line)
     run.metrics.save(results)
     return results
@@ -92,6 +94,7 @@ def measure_test(predictions: Predictions, threshold: float, decided_at: float, 
 
     def images() -> Iterator[tuple[dict[str, Any], Any, np.ndarray, float]]:
         for crop, seg_prob, decision_prob in predictions:
+            check_finite(seg_prob)
             decision_prob = float(np.float32(decision_prob))
             about = {"stem": crop.pair.stem, "photo": crop.pair.photo, "decision_prob": decision_prob}
             yield about, seg_prob, crop.mask, applied_threshold(seg_prob, decision_prob >= decided_at, threshold, params)
@@ -104,7 +107,6 @@ def measure_test(predictions: Predictions, threshold: float, decided_at: float, 
 def _stored(predictions: Predictions, add: Callable[[str, np.ndarray, np.ndarray, float], None]) -> Predictions:
     """Store each prediction and hand it on. Tensors on a GPU stay there."""
     for crop, tensor, decision_prob in predictions:
-        check_finite(tensor)
         seg_prob = tensor.cpu().numpy()
         add(crop.pair.stem, seg_prob, crop.mask, decision_prob)
         yield crop, tensor if tensor.is_cuda else seg_prob, decision_prob

@@ -1,6 +1,6 @@
-"""Modern baselines of segmentation_models_pytorch with SegDecNet's two outputs.
+"""Modern baselines: networks of segmentation_models_pytorch with SegDecNet's two outputs.
 
-The library is an extra. The library is imported only when such a network is built.
+The library is an extra, so only building such a network imports it.
 """
 
 import difflib
@@ -40,7 +40,7 @@ class Baseline(nn.Module):
         encoder = encoder or self.default_encoder
         known = smp.encoders.get_encoder_names()
         if encoder not in known and not encoder.startswith("tu-"):  # names with tu- are timm's
-            raise ParameterError(f"encoder: no {encoder!r}; near are {', '.join(difflib.get_close_matches(encoder, known, n=4, cutoff=0))}")
+            raise ParameterError(f"encoder: no {encoder!r}; try {', '.join(difflib.get_close_matches(encoder, known, n=4, cutoff=0))}")
         mean, std = [0.0] * in_channels, [1.0] * in_channels
         weights = "imagenet" if pretrained else None
         try:

@@ -1,4 +1,4 @@
-"""What a network predicts of a data set."""
+"""The predictions of a network for a data set."""
 
 from collections.abc import Iterator
 

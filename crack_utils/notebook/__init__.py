@@ -1,6 +1,6 @@
-"""What the notebooks' cells call: inputs, tables, figures, words, and widgets. Only this room needs IPython.
+"""Functions that the notebooks' cells call, and widgets. Only this room needs IPython.
 
-Add here what a cell needs to show something in a new way; ``widgets`` holds the tools for a notebook with a live kernel.
+Add a new way to show something as a function in ``showing.py``. ``widgets`` has the tools that need a live kernel.
 """
 
 import lazy_loader
@@ -9,7 +9,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["widgets"],
     submod_attrs={
-        "inputs": ["check_count", "check_scale", "load_data", "read_parameters", "read_run", "read_run_parameters", "read_runs"],
+        "inputs": ["check_count", "check_scale", "read_parameters", "read_run", "read_run_parameters", "read_runs"],
+        "parameter_cells": ["generated_texts", "write_texts"],
+        "running": ["load_data", "train"],
         "showing": [
             "show",
             "show_examples",
@@ -21,7 +23,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "show_photos",
             "show_pictures",
             "show_table",
-            "train",
         ],
     },
 )

@@ -1,14 +1,13 @@
-"""What a notebook was given."""
+"""A notebook's parameters, checked."""
 
 from typing import Any
 
 from crack_utils.config import PARAMETER_HELP, RunParameters, check_names, check_run_name, parse_parameters, resolve_folders
-from crack_utils.data import RunData, data_facts, find_data
 from crack_utils.errors import ParameterError
-from crack_utils.many.comparison import find_runs
+from crack_utils.many import find_runs
 from crack_utils.notebook.showing import show, show_notice, show_notices
-from crack_utils.reporting.comparison import notices as comparison_notices
-from crack_utils.store import Run, find_run, sample_folder
+from crack_utils.reporting import comparison
+from crack_utils.store import Run, find_run
 
 _IPYTHON_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 _PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
@@ -16,14 +15,13 @@ _names_at_first_reading: set[str] = set()
 
 
 def read_parameters(namespace: dict[str, Any], known: list[str]) -> dict[str, Any]:
-    """The values of a notebook's parameters, after checking that nothing else was injected.
+    """The values of a notebook's parameters. An unknown name among them is an error; papermill alone would only warn of it.
 
-    Papermill only warns of a name the notebook does not know and goes on with the defaults; here it is an error. So this
-    must come right behind the parameters: on its first call in a kernel every plain value is taken for a parameter.
+    Call this right after the parameters: the first call in a kernel takes every plain value for a parameter.
 
     Args:
         namespace: the notebook's ``globals()``.
-        known: names that are parameters here.
+        known: the names of this notebook's parameters.
 
     Raises:
         ParameterError: an unknown name, with the nearest known one.
@@ -36,9 +34,9 @@ def read_parameters(namespace: dict[str, Any], known: list[str]) -> dict[str, An
 
 
 def read_run_parameters(namespace: dict[str, Any]) -> tuple[RunParameters, str | None]:
-    """The run parameters a notebook was given (those it lacks have their defaults), and the run's name, if any.
+    """The run parameters of a notebook, and the run's name if there is one.
 
-    A relative folder counts from the notebook's current folder.
+    Run parameters that the notebook lacks have their defaults. Relative folders are relative to the current folder.
     """
     values = read_parameters(namespace, [*PARAMETER_HELP, "run_name"])
     run_name = values.pop("run_name", None)
@@ -46,14 +44,14 @@ def read_run_parameters(namespace: dict[str, Any]) -> tuple[RunParameters, str |
 
 
 def read_run(namespace: dict[str, Any], *more: str, quiet: bool = False) -> Run:
-    """The run a notebook was asked to show, or the newest finished one; says which.
+    """The run that a notebook shows: the given one, or the newest finished training. Shows its name and the notices of its data.
 
     Args:
         more: names of further parameters of this notebook.
-        quiet: leave it to the notebook to say which run this is and what to know about its data.
+        quiet: show neither name nor notices.
 
     Raises:
-        MissingRun: there is none yet; train comes first.
+        MissingRun: there is no such finished training.
     """
     name = read_parameters(namespace, ["run_name", *more])["run_name"]
     run = find_run(None if name in (None, "") else str(name))
@@ -65,20 +63,19 @@ def read_run(namespace: dict[str, Any], *more: str, quiet: bool = False) -> Run:
 
 
 def read_runs(namespace: dict[str, Any]) -> tuple[list[Run], str]:
-    """The evaluated runs a notebook was asked to compare, after saying what to know of their data, and the page it becomes."""
+    """The evaluated runs that a notebook compares, and the folder of its page. Shows the notices of the runs' data."""
     values = read_parameters(namespace, ["runs", "page", "missing"])
     runs = find_runs(str(values["runs"]).split())
     missing = str(values["missing"] or "").split()
-    notices = comparison_notices(runs)
-    if missing:
-        notices.append(f"Not finished and not in here: {', '.join(missing)}.")
-    for notice in notices:
+    for notice in comparison.notices(runs):
         show_notice(notice)
+    if missing:
+        show_notice(f"These runs have not finished and are left out: {', '.join(missing)}.")
     return runs, check_run_name(str(values["page"]))
 
 
 def check_scale(mm_per_px: Any) -> float | None:
-    """A parameter that must be a number above 0, or None."""
+    """The parameter ``mm_per_px``: a number above 0, or None."""
     if mm_per_px in (None, ""):
         return None
     try:
@@ -91,14 +88,7 @@ def check_scale(mm_per_px: Any) -> float | None:
 
 
 def check_count(name: str, value: Any) -> int:
-    """A parameter that must be a whole number of at least 1."""
+    """A parameter that is a whole number of at least 1."""
     if not str(value).isdecimal() or int(value) < 1:
         raise ParameterError(f"{name}: should be a whole number of at least 1, got {value!r}")
     return int(value)
-
-
-def load_data(params: RunParameters) -> RunData:
-    """The data a run's parameters name, with the notices that belong to it."""
-    data = find_data(params, sample_folder())
-    show_notices(data_facts(data))
-    return data

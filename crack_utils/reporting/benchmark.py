@@ -1,4 +1,4 @@
-"""A report of a large test set, timed."""
+"""How long the report of a large test set takes."""
 
 import os
 import tempfile
@@ -13,29 +13,28 @@ from PIL import Image
 
 from crack_utils.config import parse_parameters
 from crack_utils.data import Crop, data_facts, find_data
-from crack_utils.evaluation.run import score_run
+from crack_utils.evaluation import score_run
 from crack_utils.networks import SegDecNet
+from crack_utils.reporting.runner import execute_and_render
 from crack_utils.scoring import SIZE, timed
 from crack_utils.store import Run, sample_folder
 
 
 def report(images: int = 1124) -> pd.DataFrame:
-    """Render the report of a run whose photos and predictions are generated: seconds of each step, and the size of each page."""
-    from crack_utils.reporting import runner
-
+    """Execute and render a run with generated photos and predictions. Returns the seconds of each step and the size of each page."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ["CRACK_HOME"] = folder  # this process ends with the benchmark
         print(f"Generating {images} test images of 640 x 360 and their predictions ...", flush=True)
         run = _generated_run(Path(folder) / "data", images)
-        (whole, whole_s), (_, pages_s) = (timed(runner.execute_and_render, run.params.load(), run, again) for again in (False, True))
+        (page, whole_s), (_, pages_s) = (timed(execute_and_render, run.params.load(), run, again) for again in (False, True))
         rows = [("execute the five notebooks and render their pages (s)", whole_s), ("render the pages alone (s)", pages_s)]
-        found = sorted(whole.parent.glob("*.html"))
+        found = sorted(page.parent.glob("*.html"))
         rows += [(f"{path.name} (MB)", path.stat().st_size / 1e6) for path in found]
     return pd.DataFrame(rows, columns=[f"report of {images} test images", ""])
 
 
 def _generated_run(root: Path, images: int) -> Run:
-    """A trained and evaluated run, of noise: photos in CRACK500's layout, a training that never was, predictions near the truth."""
+    """A run of noise: photos in CRACK500's layout, the files of a training that never ran, and predictions near the truth."""
     rng = np.random.default_rng(0)
     for split, count in {"train": 24, "val": 24, "test": images}.items():
         (root / f"{split}crop").mkdir(parents=True)
@@ -66,6 +65,6 @@ def _generated_run(root: Path, images: int) -> Run:
 
 
 def _smooth(rng: np.random.Generator, sigma: float) -> np.ndarray:
-    """A smooth random field (H, W) float32 of mean 0 and deviation 1."""
+    """A smooth random field (H, W) float32 with mean 0 and standard deviation 1."""
     field = cv2.GaussianBlur(rng.standard_normal(SIZE, np.float32), (0, 0), sigma)
     return (field - field.mean()) / field.std()

@@ -13,28 +13,29 @@ from crack_utils.scoring import FIGURES, SCORES, WIDTHS_PX, Figure
 
 def headline_table(metrics: dict[str, Any]) -> pd.DataFrame:
     """How good the network is, in at most eight rows that need no knowledge of the code."""
-    decision, segmentation, crack_free = metrics["decision"], metrics["segmentation_2px"], metrics["crack_free"]
-    overlap, bounds, length = metrics["protocols"]["crack_iou_pooled"], metrics["intervals"], metrics["engineering"]
+    decision, crack_free, bounds = metrics["decision"], metrics["crack_free"], metrics["intervals"]
     found, free = f"{decision['tp']} of {decision['tp'] + decision['fn']}", crack_free["images"]
-    rows = [("Cracked images found", found, percent_interval(bounds["decision"]["recall"], 0), "images with a crack that were called cracked")]
+    limits = percent_interval(bounds["decision"]["recall"], 0)
+    rows = [("Cracked images found", found, limits, "images with a crack that were called cracked")]
     if free:
-        alarms, marked = f"{decision['fp']} of {free}", f"{100 * crack_free['false_alarm_pixel_share']:.2f} %"
-        called, share = percent_interval(bounds["decision"]["false_positive_share"], 0), percent_interval(bounds["false_alarm_pixel_share"], 2)
-        rows.append(("Crack-free images called cracked", alarms, called, "false alarms of the decision"))
-        rows.append(("Pixels marked on crack-free images", marked, share, "false alarms of the segmentation"))
-    for name, words in (
-        ("f1", "the record's main figure: precision and recall in one number; 1 is perfect"),
-        ("precision", "share of an image's marked pixels that lie on a crack or within 2 pixels of one"),
-        ("recall", "hits divided by the sum of hits and missed crack pixels; 1 means that none was missed"),
-    ):
-        rows.append(
-            (f"{SCORE_NAMES[name]} within 2 pixels", f"{segmentation[name]:.3f}", interval(bounds["segmentation_2px"][name]), words)
-        )
-    words = "pixels marked in both prediction and truth, divided by pixels marked in either; no tolerance"
-    rows.append(("Exact overlap (IoU)", f"{overlap:.3f}", interval(bounds["crack_iou_pooled"]), words))
+        limits = percent_interval(bounds["decision"]["false_positive_share"], 0)
+        rows.append(("Crack-free images called cracked", f"{decision['fp']} of {free}", limits, "false alarms of the decision"))
+        share, limits = f"{100 * crack_free['false_alarm_pixel_share']:.2f} %", percent_interval(bounds["false_alarm_pixel_share"], 2)
+        rows.append(("Pixels marked on crack-free images", share, limits, "false alarms of the segmentation"))
+    for name, words in {
+        "f1": "the record's main figure: precision and recall in one number; 1 is perfect",
+        "precision": "share of an image's marked pixels that lie on a crack or within 2 pixels of one",
+        "recall": "hits divided by the sum of hits and missed crack pixels; 1 means that none was missed",
+    }.items():
+        score, limits = f"{metrics['segmentation_2px'][name]:.3f}", interval(bounds["segmentation_2px"][name])
+        rows.append((f"{SCORE_NAMES[name]} within 2 pixels", score, limits, words))
+    overlap, limits = f"{metrics['protocols']['crack_iou_pooled']:.3f}", interval(bounds["crack_iou_pooled"])
+    rows.append(
+        ("Exact overlap (IoU)", overlap, limits, "pixels marked in both prediction and truth, as a share of those marked in either")
+    )
+    length, limits = metrics["engineering"], percent_interval(bounds["length_px_by_true"], 0)
     share = f"{100 * length['length_px'] / length['true_length_px']:.0f} %"
-    words = "length of the predicted cracks divided by the length of the true ones, on cracked images"
-    rows.append(("Crack length", share, percent_interval(bounds["length_px_by_true"], 0), words))
+    rows.append(("Crack length", share, limits, "length of predicted cracks, as a share of the length of true ones, on cracked images"))
     return pd.DataFrame(rows, columns=["Figure", "On test", "95 % interval", "What it is"], dtype=object)
 
 

@@ -24,7 +24,7 @@ def certainty(metrics: dict[str, Any], facts: dict[str, Any]) -> str:
             "The intervals say nothing about other roads, cameras or light, or about other seeds."
         )
         if min(enough.values()) < FEW_PHOTOS:
-            sentences.append(f"With fewer than {FEW_PHOTOS} {noun}s, as here, an interval is too narrow.")
+            sentences.append(f"Intervals from fewer than {FEW_PHOTOS} {noun}s, as here, are too narrow.")
     sentences += [
         f"{kind.capitalize()} images have no interval: they come from {count(number, noun)}, and an interval needs at least {LEAST_PHOTOS}."
         for kind, number in photos.items()
@@ -39,11 +39,8 @@ def sensitivity(metrics: dict[str, Any], resolved: dict[str, Any], curves: pd.Da
     """How much the exact threshold matters, and how much F1 on test the choice cost."""
     threshold, f1 = metrics["segmentation_2px"]["threshold"], curves["test_f1"].to_numpy()
     at, best = int(np.abs(curves.index - threshold).argmin()), int(f1.argmax())
-    low = high = best
-    while low > 0 and f1[low - 1] >= f1[best] - 0.01:
-        low -= 1
-    while high < len(f1) - 1 and f1[high + 1] >= f1[best] - 0.01:
-        high += 1
+    far = np.flatnonzero(f1 < f1[best] - 0.01)
+    low, high = max(far[far < best], default=-1) + 1, min(far[far > best], default=len(f1)) - 1
     known = "" if resolved["validate_on_test"] else ", known only afterwards"
     return (
         f"At the chosen threshold {threshold:.3f}, F1 on test is {f1[at]:.3f}. The best threshold ({curves.index[best]:.3f}{known}) gives "
@@ -75,19 +72,18 @@ def failures(metrics: dict[str, Any], per_image: pd.DataFrame, mm_per_px: float 
     if found["fp_px"]:
         strays = 100 * found["stray_px"] / found["fp_px"]
         sentences.append(
-            f"Of the pixels wrongly marked on these images, {100 - strays:.0f} % lie within {FAR_PX} pixels of a crack, for example where an "
-            f"outline is too broad or a crack too long. The other {strays:.0f} % lie farther away: something else was taken for a crack."
+            f"Of the pixels wrongly marked on these images, {100 - strays:.0f} % lie within {FAR_PX} pixels of a crack: an outline is too "
+            f"broad, or a crack too long. The other {strays:.0f} % lie farther away: something else was taken for a crack."
         )
     return " ".join(sentences)
 
 
 def calibration(metrics: dict[str, Any]) -> str:
     """How far the probabilities can be taken at their word."""
-    ece = metrics["protocols"]["calibration"]["ece"]
     return (
-        "Predicted probability and true share of crack differ on average by "
-        f"{ece:.3f} over the pixels of cracked test images (expected calibration error; 0 is perfect). On the diagonal, 70 of 100 pixels with "
-        "probability 70 % are crack. Below the diagonal, the network is too sure."
+        "On average over the pixels of cracked test images, probability and true share of crack differ by "
+        f"{metrics['protocols']['calibration']['ece']:.3f} (expected calibration error; 0 is perfect). On the diagonal, 70 of 100 pixels "
+        "with probability 70 % are crack. Below the diagonal, the network is too sure."
     )
 
 
@@ -98,12 +94,11 @@ def leaks(metrics: dict[str, Any], resolved: dict[str, Any]) -> str:
     kept = metrics["without_leaks"]
     if kept is None:
         return (
-            "No leak was found. No test image shares its photo's name with train or val, and none repeats an image of train or val, even "
-            "turned, relit or slightly shifted. The search may overlook a copy that is enlarged, or shifted by more than a hundredth of the "
-            "image."
+            "No leak was found. No test image shares its photo's name with train or val, and none repeats an image of theirs, even turned, "
+            "relit or slightly shifted. The search may miss a copy that is enlarged, or shifted by more than a hundredth of the image."
         )
     return (
-        f"Test images of photos that are also in train or val, under the same or another name: {kept['images_left_out']}. "
+        f"Number of test images whose photo is also in train or val, under the same or another name: {kept['images_left_out']}. "
         "The network may have learned these images by heart. If the two columns of the table differ, trust the second."
     )
 
@@ -114,6 +109,6 @@ def ranking(metrics: dict[str, Any]) -> str:
     if found["roc_auc"] is None:
         return "Without crack-free images, the average precision of the decision is 1 by construction, and there is no ROC curve."
     return (
-        f"Over all thresholds, the average precision of the decision is {found['average_precision']:.3f} (1 is perfect), and the area under "
-        f"its ROC curve is {found['roc_auc']:.3f} (1 is perfect, 0.5 is guessing)."
+        f"Over all thresholds, the decision has an average precision of {found['average_precision']:.3f} (1 is perfect) and an area under "
+        f"the ROC curve of {found['roc_auc']:.3f} (1 is perfect, 0.5 is guessing)."
     )

@@ -17,5 +17,5 @@ def percent_interval(bounds: list[float | None], digits: int) -> str:
 
 
 def unit_and_scale(mm_per_px: float | None) -> tuple[str, float]:
-    """The unit of lengths on a page, and how many of this unit a pixel has."""
+    """The unit of lengths on a page, and the length of a pixel in this unit."""
     return ("mm", mm_per_px) if mm_per_px else ("px", 1)

@@ -9,37 +9,35 @@ from typing import Any
 
 import pandas as pd
 from nbformat.v4 import new_markdown_cell, new_notebook
+from PIL import Image
 
 from crack_utils.config import FOLDERS_OF_A_RUN, is_run_name
+from crack_utils.data import drawn_notice
 from crack_utils.errors import UserError
 from crack_utils.reporting.html import Html, Link, notice, to_figure
-from crack_utils.reporting.page import DRAWN, THUMBNAIL, _html_cell, write_page
+from crack_utils.reporting.page import html_cell, write_page
+from crack_utils.reporting.pictures import encode, overlap
 from crack_utils.reporting.provenance import here, started
 from crack_utils.reporting.words import architecture
-from crack_utils.store import Run, relative_url, report_dir, report_index
+from crack_utils.store import Run, load_examples, relative_url, report_dir, report_index, write_bytes
 
+THUMBNAIL = "thumbnail.webp"
 CHOSE_ON_TEST = "chose on test"
 ROW_TITLES = ("Example", "Run", "F1", "Precision", "Recall", "Decision F1", "Data", "Network", "Loss", "Epochs", "Trained", "State")
+INTRODUCTION = """# Runs
+
+This list holds every run that has pages, the newest first. F1, precision and recall are means within 2 pixels over the cracked test
+images. Compare only runs on the same data. The small curve is the segmentation loss in training."""
 
 
 def write_index() -> Path:
-    """Render ``report/index.html``: every run and comparison that has pages."""
+    """Write ``report/index.html``, the list of every run and comparison that has pages."""
     target = report_index()
     runs = [Run(name) for name in sorted(_with_pages(target.parent)) if is_run_name(name)]
-    rows = [row for run in runs if run.params.exists and (row := _row(run))]
-    rows += [{"Run": _link(run), "State": "stopped"} for run in runs if run.notebook("explore").is_file() and not run.params.exists]
-    text = (
-        "# Runs\n\nEvery run that has a report, the newest first. F1, precision and recall are means within 2 pixels "
-        "over the cracked test images; compare only runs on the same data. The small curve is the segmentation loss in training."
-    )
-    cells = [new_markdown_cell(text)]
-    if any(row.get("drawn") for row in rows):
-        cells.append(_html_cell(notice(DRAWN)))
-    if any(row.get("State") == CHOSE_ON_TEST for row in rows):
-        text = f"Runs marked '{CHOSE_ON_TEST}' chose checkpoint or thresholds on test (validate_on_test): their figures are too good."
-        cells.append(_html_cell(notice(text)))
+    rows = [_row(run) for run in runs if run.params.exists or run.notebook("explore").is_file()]
     frame = pd.DataFrame(rows, columns=ROW_TITLES, dtype=object).fillna("").sort_values("Trained", ascending=False, kind="stable")
-    cells.append(_html_cell(to_figure(frame, "runs", "All runs.", sortable=True, filtered=True)))
+    table = to_figure(frame, "runs", "All runs.", sortable=True, filtered=True)
+    cells = [new_markdown_cell(INTRODUCTION), *(html_cell(notice(text)) for text in _notices(rows)), html_cell(table)]
     comparisons = [run for run in runs if run.notebook("compare").is_file() and not run.params.exists]
     if comparisons:
         links = "\n".join(f"- [{run.name}]({_link(run).href})" for run in comparisons)
@@ -49,7 +47,7 @@ def write_index() -> Path:
 
 
 def _with_pages(folder: Path) -> Iterator[str]:
-    """Names of the folders that hold an index.html; one that vanishes meanwhile is passed over."""
+    """Names of the folders with an index.html. A folder that vanishes meanwhile is passed over."""
     for path, folders, found in os.walk(folder):
         folders[:] = [name for name in folders if name not in FOLDERS_OF_A_RUN]
         if "index.html" in found and Path(path) != folder:
@@ -61,12 +59,13 @@ def _link(run: Run) -> Link:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    """A line of the list of runs. What a run has not come to stays empty, and so does what cannot be read: one damaged run must not
-    keep the others from being listed."""
+    """A row of the list. Cells stay empty for steps that the run has not reached, and for files that cannot be read: a damaged run
+    must not keep other runs from the list."""
     row: dict[str, Any] = {"Run": _link(run), "State": "stopped"}
     with contextlib.suppress(UserError, KeyError, TypeError, AttributeError, ValueError):
         resolved, training = run.params.resolved(), started(run)
-        row |= {"Data": resolved["data"]["test_title"], "Network": architecture(resolved), "drawn": resolved["data"]["drawn"]}
+        facts = resolved["data"]
+        row |= {"Data": facts["test_title"], "Network": architecture(resolved), "notice": drawn_notice(facts)}
         row |= {"Trained": training.removesuffix(" UTC")}
         history = run.history.load()
         row |= {"Epochs": f"{len(history)} of {resolved['epochs']}", "Loss": Html(sparkline(history["loss_segmentation"].tolist()))}
@@ -79,6 +78,25 @@ def _row(run: Run) -> dict[str, Any]:
     return row
 
 
+def _notices(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What a reader must know before reading the table."""
+    drawn = [row for row in rows if row.get("notice")]
+    if drawn:
+        names = ", ".join(row["Run"].text for row in drawn)
+        yield drawn[0]["notice"] if len(drawn) == len(rows) else f"{names}: {drawn[0]['notice']}"
+    if any(row["State"] == CHOSE_ON_TEST for row in rows):
+        runs = f"Runs marked '{CHOSE_ON_TEST}' chose checkpoint or thresholds on test (validate_on_test)"
+        yield f"{runs}, so their figures on test are too good."
+
+
+def save_thumbnail(run: Run) -> None:
+    """Save the picture that the list of runs shows for an evaluated run."""
+    example = load_examples(run, "median", 1)[0]
+    picture = Image.fromarray(overlap(example.image, *example.errors))
+    picture.thumbnail((160, 90), Image.Resampling.LANCZOS)
+    write_bytes(report_dir(run.name) / THUMBNAIL, encode(picture, "WEBP", quality=70))
+
+
 def _thumbnail(run: Run) -> str:
     path = report_dir(run.name) / THUMBNAIL
     if not path.is_file():
@@ -88,7 +106,7 @@ def _thumbnail(run: Run) -> str:
 
 
 def sparkline(values: Sequence[float], width: int = 90, height: int = 24) -> str:
-    """A small curve of numbers, as SVG with its words; nothing of none."""
+    """A small curve of losses as SVG, with a description in words. Without values there is no curve."""
     if not values:
         return ""
     low, span, step = min(values), (max(values) - min(values)) or 1, (width - 4) / max(1, len(values) - 1)

@@ -32,7 +32,7 @@ def describe(prediction: PhotoPrediction, mm_per_px: float | None = None) -> str
         ValueError: ``mm_per_px`` is not above 0.
     """
     decided = "crack" if prediction.decided else "no crack"
-    lines = [f"Decided: {decided} (probability {prediction.decision_prob:.4g}; crack from {prediction.decision_threshold:.4g} on)."]
+    lines = [f"Decided: {decided} (probability {prediction.decision_prob:.4g}; threshold {prediction.decision_threshold:.4g})."]
     if not prediction.decision_trained:
         lines.append("The run did not train the decision (decision_loss is off), so the decision comes from random weights.")
     if math.isinf(prediction.threshold):

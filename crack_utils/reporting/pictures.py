@@ -1,10 +1,9 @@
-"""Arrays in, HTML out: photos, masks and errors as pictures of a page. Each photo is embedded once, however often it is shown."""
+"""Arrays in, HTML out: photos, masks and errors as pictures of a page. A page holds each photo once."""
 
 import base64
 import dataclasses
 import html
 import io
-import re
 from collections.abc import Sequence
 
 import cv2
@@ -52,7 +51,7 @@ def levels_uri(levels: np.ndarray) -> str:
 
 
 def errors_uri(hit: np.ndarray, miss: np.ndarray, false_alarm: np.ndarray) -> str:
-    """Hits, misses and false alarms (H, W) in their colours, transparent elsewhere."""
+    """Hits, misses and false alarms (H, W) in their colours. Other pixels are transparent."""
     index = np.zeros(hit.shape, np.uint8)
     for number, where in enumerate((hit, miss, false_alarm), start=1):
         index[where] = number
@@ -62,7 +61,7 @@ def errors_uri(hit: np.ndarray, miss: np.ndarray, false_alarm: np.ndarray) -> st
 
 
 def overlap(image: np.ndarray, hit: np.ndarray, miss: np.ndarray, false_alarm: np.ndarray) -> np.ndarray:
-    """The photo in grey with hits, misses and false alarms coloured: (H, W, 3) uint8."""
+    """The photo in grey, with hits, misses and false alarms in their colours: (H, W, 3) uint8."""
     grey = image.mean(axis=2) if image.ndim == 3 else image
     picture = np.repeat((0.75 * grey).astype(np.uint8)[..., None], 3, axis=2)
     for where, color in ((hit, HIT), (miss, MISS), (false_alarm, FALSE_ALARM)):
@@ -82,7 +81,7 @@ def outlined(crop: Crop, width: int = 480) -> np.ndarray:
 
 
 def gallery(photos: Sequence[tuple[str, np.ndarray]], alt: str, columns: int = 4) -> str:
-    """Names and photos (H, W, 3), side by side, each photo over its name."""
+    """Photos (H, W, 3) side by side, each above its name."""
     pictures = [
         _picture(f'<img src="{photo_uri(photo, 480, 72)}" alt="{html.escape(f"{alt}: {name}")}" style="width:100%">', name)
         for name, photo in photos
@@ -90,12 +89,9 @@ def gallery(photos: Sequence[tuple[str, np.ndarray]], alt: str, columns: int = 4
     return _grid(pictures, columns)
 
 
-PICTURE = re.compile(r'<div class="picture">.*?</div>', re.DOTALL)
-DATA_URI = re.compile(r'(?:id="([^"]+)" )?(?:href|src)="(?:data:image/\w+;base64,([^"]+)|#([^"]+))"')
-GAP = 8  # px between the pictures of a saved figure
 QUALITIES = ((1024, 80), (800, 72), (640, 64), (480, 56), (320, 50))  # longest side in px and WebP quality, best first
-BUDGET = 130_000  # characters of an example, of which a page below 5 MB shows 30
-LEAST_PHOTO = 25_000  # characters to be left for the coarsest photo
+BUDGET = 130_000  # characters for an example, so that a page with 30 examples stays below 5 MB
+LEAST_PHOTO = 25_000  # characters that the maps leave for the coarsest photo
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,12 +108,12 @@ class Case:
 
     @property
     def is_emptied(self) -> bool:
-        """Whether its mask was emptied (blackening), whatever the threshold."""
+        """Whether the run emptied the mask (blackening). Then no threshold changes the mask."""
         return bool(np.isinf(self.example.threshold))
 
     @property
     def levels(self) -> np.ndarray:
-        """How many of the 180 thresholds each pixel's probability exceeds, (H, W): enough to redo every count exactly."""
+        """How many of the 180 thresholds each pixel's probability exceeds, (H, W). The page's script redoes every count from this map."""
         return exceeded(self.example.seg_prob, SEG_THRESHOLDS)
 
     @property
@@ -129,12 +125,12 @@ class Case:
 
 
 def cases(examples: Sequence[Example], kind: str) -> tuple[str, int]:
-    """A row an example: photo, truth, probability, and the errors over the photo; the script of a page needs nothing else.
+    """A row an example: photo, truth, probability, and the errors over the photo. The page's script needs nothing else.
 
-    Maps are exact; photos get as coarse as it takes to keep to BUDGET.
+    Maps are exact. Photos are made coarser until the examples keep to BUDGET.
 
     Returns:
-        HTML, and how many of the examples it shows: the last ones are left out where maps alone exceed the budget.
+        HTML, and the number of examples in the HTML. If the maps alone exceed the budget, the last examples are left out.
     """
     budget = BUDGET * len(examples)
     exact, size = [], 0
@@ -158,25 +154,18 @@ def _case(case: Case, photo: str, levels: str, truth: str, errors: str) -> str:
     stem = html.escape(case.example.stem)
     size = f'width="{width}" height="{height}"'
 
-    def svg(alt: str, *images: str) -> str:
-        shown = "".join(images)
-        return f'<svg role="img" aria-label="{alt} of {stem}" viewBox="0 0 {width} {height}" style="width:100%">{shown}</svg>'
+    def svg(alt: str, images: str) -> str:
+        return f'<svg role="img" aria-label="{alt} of {stem}" viewBox="0 0 {width} {height}" style="width:100%">{images}</svg>'
 
+    photo = f'<image id="photo-{case.id}" href="{photo}" {size} preserveAspectRatio="none"/>'
+    truth = f'<image id="truth-{case.id}" href="{truth}" {size}/>'
+    levels = f'<image id="levels-{case.id}" href="{levels}" {size} style="filter:brightness(1.41)"/>'
+    errors = f'<use href="#photo-{case.id}"/><image id="errors-{case.id}" href="{errors}" {size} style="image-rendering:pixelated"/>'
     pictures = [
-        _picture(svg("Image", f'<image id="photo-{case.id}" href="{photo}" {size} preserveAspectRatio="none"/>'), "image"),
-        _picture(svg("True crack mask", f'<image id="truth-{case.id}" href="{truth}" {size}/>'), "truth"),
-        _picture(
-            svg("Predicted probability", f'<image id="levels-{case.id}" href="{levels}" {size} style="filter:brightness(1.41)"/>'),
-            "probability",
-        ),
-        _picture(
-            svg(
-                "Hits, misses and false alarms over the image",
-                f'<use href="#photo-{case.id}"/>',
-                f'<image id="errors-{case.id}" href="{errors}" {size} style="image-rendering:pixelated"/>',
-            ),
-            "errors",
-        ),
+        _picture(svg("Image", photo), "image"),
+        _picture(svg("True crack mask", truth), "truth"),
+        _picture(svg("Predicted probability", levels), "probability"),
+        _picture(svg("Hits, misses and false alarms over the image", errors), "errors"),
     ]
     about = f'data-case="{case.id}" data-kind="{case.kind}" data-stem="{stem}" data-width="{width}" data-height="{height}"'
     about += " data-emptied" if case.is_emptied else ""
@@ -184,7 +173,7 @@ def _case(case: Case, photo: str, levels: str, truth: str, errors: str) -> str:
 
 
 def still(kind: str, example: Example) -> str:
-    """The first case of a kind, large, shown again without its data."""
+    """The first case of a kind once more, large. The picture refers to the data of the first case."""
     height, width = example.mask.shape
     alt = f"Hits, misses and false alarms over the image {html.escape(example.stem)}"
     uses = f'<use href="#photo-{kind}-0"/><use href="#errors-{kind}-0"/>'
@@ -192,7 +181,7 @@ def still(kind: str, example: Example) -> str:
 
 
 def legend() -> str:
-    """What the colours mean, as HTML."""
+    """The meaning of the colours, as HTML."""
     swatch = '<i style="display:inline-block;width:.9em;height:.9em;background:rgb{}"></i>'
     keys = [f"<span>{swatch.format(color)} {name}</span>" for name, color in COLORS.items()]
     return f'<p class="legend">{" ".join(keys)}</p>'
@@ -205,41 +194,3 @@ def _picture(picture: str, name: str) -> str:
 def _grid(pictures: Sequence[str], columns: int) -> str:
     style = f"display:grid;grid-template-columns:repeat({columns},minmax(0,1fr));gap:8px"
     return f'<div class="pictures" data-columns="{columns}" style="{style}">{"".join(pictures)}</div>'
-
-
-def key_of(figure: str) -> str:
-    """The name of a figure's HTML."""
-    return re.search(r'data-key="([^"]+)"', figure)[1]
-
-
-def compose(figure: str, columns: int = 4) -> Image.Image | None:
-    """The pictures of such a figure's HTML as one image, for a paper; None where it holds none."""
-    known: dict[str, Image.Image] = {}
-    pictures = []
-    for picture in PICTURE.findall(figure):
-        layers = []
-        for name, data, reference in DATA_URI.findall(picture):
-            layer = known[reference] if reference else Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")
-            known[name] = layer
-            layers.append(layer.point(lambda value: min(255, value * 255 // 180)) if name.startswith("levels-") else layer)
-        size = layers[-1].size
-        flat = Image.new("RGBA", size, "white")
-        for layer in layers:
-            flat.alpha_composite(layer.convert("RGBA").resize(size))
-        pictures.append(flat.convert("RGB"))
-    return sheet(pictures, columns) if pictures else None
-
-
-def sheet(photos: Sequence[Image.Image | np.ndarray], columns: int) -> Image.Image:
-    """Photos side by side in rows, as one image."""
-    images = [photo if isinstance(photo, Image.Image) else Image.fromarray(photo) for photo in photos]
-    rows = [images[i : i + columns] for i in range(0, len(images), columns)]
-    heights = [max(image.height for image in row) for row in rows]
-    widest = max(sum(image.width + GAP for image in row) for row in rows)
-    whole = Image.new("RGB", (widest - GAP, sum(heights) + GAP * (len(rows) - 1)), "white")
-    for i, row in enumerate(rows):
-        left = 0
-        for image in row:
-            whole.paste(image, (left, sum(heights[:i]) + GAP * i))
-            left += image.width + GAP
-    return whole

@@ -1,8 +1,8 @@
-"""Arrays in, Axes out. Colours can be told apart by colour-blind readers, and a page turns them to its theme."""
+"""Arrays in, Axes out. Colour-blind readers can tell the colours apart, and a page adapts the colours to its theme."""
 
 import io
-import re
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,32 +10,35 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from crack_utils.scoring import roc_curve
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6BB1")
-INK = "#010101"  # text on a coloured ground, which no theme turns
+BLUE, ORANGE, GREEN, *OTHERS = PALETTE
+GREY = "#666666"
+INK = "#010101"  # text on a coloured ground; no theme changes this colour
 
 
 def figure(width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes]:
-    """A figure (inches) in the report's style, with its Axes (an array of them for several)."""
+    """A figure (inches) in the report's style, and its Axes (an array if there are several)."""
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}):
         fig, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=rows * columns == 1)
-    plt.close(fig)  # shown by whoever asked for it, not by the notebook on its own
+    plt.close(fig)  # otherwise a notebook shows the figure a second time
     return fig, axes
 
 
 def plot_loss(history: pd.DataFrame, column: str, label: str, ax: Axes) -> Axes:
-    """One training loss (``loss``, ``loss_segmentation`` or ``loss_decision``) by epoch."""
+    """One training loss by epoch: ``loss``, or the column ``loss_NAME`` of a term."""
     ax.plot(history["epoch"], history[column], color=BLUE, marker=_marker(history))
     return _by_epoch(ax, label)
 
 
 def plot_validation(history: pd.DataFrame, ax: Axes) -> Axes:
-    """The three training losses, with the decision's average precision at each validation, if any, on a second axis."""
-    for column, color in (("loss", BLUE), ("loss_segmentation", ORANGE), ("loss_decision", GREY)):
+    """The training loss and each of its terms by epoch. A second axis shows the decision's average precision, if there are validations."""
+    terms = [name for name in history if name.startswith("loss_")]
+    for column, color in zip(["loss", *terms], cycle([BLUE, ORANGE, GREY, *OTHERS]), strict=False):
         ax.plot(history["epoch"], history[column], color=color, label=column.removeprefix("loss_"), marker=_marker(history))
     lines = list(ax.get_lines())
     validated = history.dropna(subset="val_decision_ap")
@@ -51,7 +54,7 @@ def plot_validation(history: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def plot_scores(history: pd.DataFrame, ax: Axes) -> Axes:
-    """Precision, recall and F1 on val at each validation's best threshold, by epoch."""
+    """Precision, recall and F1 of each validation, at the validation's best threshold."""
     validated = history.dropna(subset="val_f1")
     for column, label, color in (("val_precision", "precision", BLUE), ("val_recall", "recall", ORANGE), ("val_f1", "F1", GREEN)):
         ax.plot(validated["epoch"], validated[column], color=color, label=label, marker="o", markersize=4)
@@ -68,34 +71,26 @@ def _by_epoch(ax: Axes, ylabel: str) -> Axes:
     return ax
 
 
-def _marker(history: pd.DataFrame) -> str | None:
-    return "." if len(history) <= 30 else None
+def _marker(points: Sequence[Any] | pd.DataFrame) -> str | None:
+    return "." if len(points) <= 30 else None
 
 
 def plot_curves(groups: dict[str, Sequence[pd.DataFrame]], column: str, ylabel: str, ax: Axes) -> Axes:
-    """A column of many histories by epoch: a thin line a run, a thick one for a group's mean; beyond eight groups, grey."""
+    """One column of many histories by epoch. A run has a thin line, a group's mean a thick one. From the ninth group on, lines are grey."""
     for i, (label, histories) in enumerate(groups.items()):
         color, style = (PALETTE[i], "-") if i < len(PALETTE) else (GREY, ":")
         curves = [history.dropna(subset=column).set_index("epoch")[column] for history in histories]
         for curve in curves if len(curves) > 1 else []:
             ax.plot(curve.index, curve, color=color, linewidth=0.6, alpha=0.5)
         mean = pd.concat(curves, axis=1).mean(axis=1)
-        marker = "." if len(mean) <= 30 else None
-        ax.plot(
-            mean.index,
-            mean,
-            style,
-            color=color,
-            linewidth=1.8,
-            marker=marker,
-            label=label if i < len(PALETTE) else "others" if i == len(PALETTE) else None,
-        )
+        title = label if i < len(PALETTE) else "others" if i == len(PALETTE) else None
+        ax.plot(mean.index, mean, style, color=color, linewidth=1.8, marker=_marker(mean), label=title)
     ax.figure.legend(loc="outside lower left", frameon=False, fontsize=8)
     return _by_epoch(ax, ylabel)
 
 
 def plot_thresholds(curves: pd.DataFrame, chosen: float, chosen_on: str, ax: Axes) -> Axes:
-    """F1 by threshold on what chose it and on test (columns val_f1 and test_f1), with the chosen one marked."""
+    """F1 by threshold on test and on the split that chose the threshold (columns test_f1 and val_f1). A line marks the chosen threshold."""
     if chosen_on != "test":
         ax.plot(curves.index, curves["val_f1"], color=BLUE, label="val, which chose")
     ax.plot(curves.index, curves["test_f1"], "--" if chosen_on != "test" else "-", color=ORANGE, label="test, for information")
@@ -106,7 +101,7 @@ def plot_thresholds(curves: pd.DataFrame, chosen: float, chosen_on: str, ax: Axe
 
 
 def plot_precision_recall(curves: pd.DataFrame, chosen: float, ax: Axes) -> Axes:
-    """Mean precision by mean recall on test over all thresholds, with the chosen one marked."""
+    """Mean precision by mean recall on test over all thresholds. A point marks the chosen threshold."""
     at = curves.iloc[np.abs(curves.index - chosen).argmin()]
     ax.plot(curves["test_recall"], curves["test_precision"], color=BLUE)
     ax.plot(at["test_recall"], at["test_precision"], "o", color=ORANGE, label=f"chosen threshold {chosen:.3f}")
@@ -116,7 +111,7 @@ def plot_precision_recall(curves: pd.DataFrame, chosen: float, ax: Axes) -> Axes
 
 
 def plot_roc(has_crack: np.ndarray, probs: np.ndarray, decision: dict[str, float], ax: Axes) -> Axes:
-    """The decision's ROC curve, with the threshold val chose marked and guessing as a dotted line."""
+    """The decision's ROC curve. A point marks the chosen threshold, a dotted line shows guessing."""
     ax.plot(*roc_curve(has_crack, probs), color=BLUE)
     ax.plot([0, 1], [0, 1], ":", color=GREY, label="guessing")
     point = decision["fp"] / (decision["fp"] + decision["tn"]), decision["recall"]
@@ -127,7 +122,7 @@ def plot_roc(has_crack: np.ndarray, probs: np.ndarray, decision: dict[str, float
 
 
 def plot_calibration(calibration: dict[str, Sequence[float | None]], ax: Axes) -> Axes:
-    """True share of crack by predicted probability, bin by bin; on the dotted diagonal the two agree."""
+    """True share of crack by predicted probability, a point a bin. On the dotted diagonal the two are equal."""
     ax.plot([0, 1], [0, 1], ":", color=GREY)
     ax.plot(np.array(calibration["confidence"], float), np.array(calibration["share"], float), "o-", color=BLUE, markersize=4)
     ax.set(xlabel="predicted probability of crack", ylabel="true share of crack", xlim=(0, 1), ylim=(0, 1))
@@ -135,7 +130,7 @@ def plot_calibration(calibration: dict[str, Sequence[float | None]], ax: Axes) -
 
 
 def plot_confusion(decision: dict[str, float], ax: Axes) -> Axes:
-    """The decision's four counts, as a picture."""
+    """The decision's four counts as coloured fields."""
     counts = np.array([[decision["tp"], decision["fn"]], [decision["fp"], decision["tn"]]])
     ax.pcolormesh(counts, cmap="Blues", vmin=0, vmax=max(1, 1.4 * counts.max()), edgecolor="white", linewidth=2)
     ax.invert_yaxis()
@@ -148,7 +143,7 @@ def plot_confusion(decision: dict[str, float], ax: Axes) -> Axes:
 
 
 def plot_histogram(values: dict[str, Sequence[float]], xlabel: str, ax: Axes, bins: int = 12) -> Axes:
-    """Shares of images by value, one line a split."""
+    """Share of images by value, a line a split."""
     edges = np.histogram_bin_edges(np.concatenate([np.asarray(each, float) for each in values.values()]), bins)
     for (name, each), color in zip(values.items(), (BLUE, ORANGE, GREEN), strict=False):
         ax.hist(each, edges, weights=np.full(len(each), 1 / max(1, len(each))), histtype="step", linewidth=1.6, color=color, label=name)
@@ -158,46 +153,45 @@ def plot_histogram(values: dict[str, Sequence[float]], xlabel: str, ax: Axes, bi
 
 
 def to_svg(fig: Figure) -> str:
-    """A figure as an ``<svg>`` element whose texts stay texts; the same figure gives the same bytes."""
+    """A figure as an ``<svg>`` element with its texts as text. Equal figures give equal bytes."""
     file = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # the element names no program and no time
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crack"}):
-        fig.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
+        fig.savefig(file, format="svg", facecolor="white", metadata=nothing)
     svg = file.getvalue()
-    return re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    return svg[svg.index("<svg") :]
 
 
 def readings(fig: Figure) -> list[dict[str, Any]]:
-    """The curves of a figure point by point, to be read off under the pointer.
+    """The curves of a figure point by point. A page shows the value under the pointer.
 
     Returns:
-        Of each line its ``label``, the axis labels ``x_label`` and ``y_label``, the values ``x`` and ``y``, and where each point lies
-        in the picture: ``left`` and ``top``, shares of its width and height.
+        A dictionary a line: its ``label``, the axis labels ``x_label`` and ``y_label``, the values ``x`` and ``y``, and the place of each
+        point in the picture: ``left`` and ``top`` are shares of width and height.
     """
     fig.canvas.draw()
-    found = []
-    for ax in fig.axes:
-        for line in ax.get_lines():
-            if line.get_transform() != ax.transData:  # a mark across the axes is no curve
-                continue
-            values = np.array(line.get_xydata(), float)
-            values = values[np.isfinite(values).all(axis=1)]
-            places = fig.transFigure.inverted().transform(ax.transData.transform(values)) if len(values) else values
-            label = line.get_label()
-            found.append(
-                {
-                    "label": ax.get_ylabel() if label.startswith("_") else label,
-                    "x_label": ax.get_xlabel(),
-                    "y_label": ax.get_ylabel(),
-                    **{name: [float(f"{value:.6g}") for value in values[:, i]] for i, name in enumerate("xy")},
-                    "left": places[:, 0].round(4).tolist(),
-                    "top": (1 - places[:, 1]).round(4).tolist(),
-                }
-            )
-    return found
+    return [
+        _reading(line, ax) for ax in fig.axes for line in ax.get_lines() if line.get_transform() == ax.transData
+    ]  # no mark across the axes
+
+
+def _reading(line: Line2D, ax: Axes) -> dict[str, Any]:
+    values = np.array(line.get_xydata(), float)
+    values = values[np.isfinite(values).all(axis=1)]
+    places = ax.figure.transFigure.inverted().transform(ax.transData.transform(values)) if len(values) else values
+    label = line.get_label()
+    return {
+        "label": ax.get_ylabel() if label.startswith("_") else label,
+        "x_label": ax.get_xlabel(),
+        "y_label": ax.get_ylabel(),
+        **{name: [float(f"{value:.6g}") for value in values[:, i]] for i, name in enumerate("xy")},
+        "left": places[:, 0].round(4).tolist(),
+        "top": (1 - places[:, 1]).round(4).tolist(),
+    }
 
 
 def describe(fig: Figure) -> str:
-    """A figure's curves in words, for readers who do not see it: where each begins and ends, and between what it lies."""
+    """A figure's curves in words, for readers who cannot see the figure: first value, last value and range of each curve."""
     sentences = [
         f"{curve['label']}: from {curve['y'][0]:.3g} to {curve['y'][-1]:.3g}, between {min(curve['y']):.3g} and {max(curve['y']):.3g}"
         for curve in readings(fig)

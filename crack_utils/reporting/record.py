@@ -17,12 +17,7 @@ FIGURES = {  # title: place in metrics.json; the second name is the column of th
 
 
 def comparison_table(resolved: dict[str, Any], metrics: dict[str, Any]) -> pd.DataFrame:
-    """Published and measured figures side by side.
-
-    Args:
-        resolved: params.json of a run that is comparable (see :func:`crack_utils.store.is_comparable`).
-        metrics: metrics.json.
-    """
+    """Published and measured figures side by side, for a run that :func:`crack_utils.store.is_comparable`."""
     figures = published(resolved["record_run"], resolved["seed"])[[name for _, name in FIGURES.values()]].mean()
     rows = []
     for title, (kind, name) in FIGURES.items():
@@ -37,7 +32,7 @@ def comparison_table(resolved: dict[str, Any], metrics: dict[str, Any]) -> pd.Da
 def comparison_words(resolved: dict[str, Any]) -> str:
     """Which published figures stand beside the measured ones, and what to know before reading anything into a gap."""
     if not is_comparable(resolved):
-        return f"No published run stands beside these figures: {_why_not(resolved)}."
+        return f"The record holds runs on CRACK500 photos. None stands beside this run, because {_why_not(resolved)}."
     sentences = [_published_run(resolved)]
     if _other_test_images(resolved):
         record = load_record()
@@ -46,19 +41,14 @@ def comparison_words(resolved: dict[str, Any]) -> str:
             f"this run on the {resolved['data']['test_title']}."
         )
     found = differences(resolved)
-    if found:
-        sentences.append(f"**The two were trained differently**, which may explain a gap: {'; '.join(found)}.")
-    else:
-        sentences.append("This run has the parameters of the published run.")
+    different = f"**The two were trained differently**, which may explain a gap: {'; '.join(found)}."
+    sentences.append(different if found else "This run has the parameters of the published run.")
     sentences.append(
-        "If published runs differ only in their seed, the standard deviation of their F1 is about "
-        f"{F1_DEVIATION}. So a gap below {F1_NOISE} says nothing."
+        f"If published runs differ only in their seed, their F1 has a standard deviation of about {F1_DEVIATION}: a gap below {F1_NOISE} "
+        "says nothing."
     )
     if resolved["batch_size"] > 1:
-        sentences.append(
-            "For each batch, the published program added up the gradients of passes with one image. Here one pass takes the whole batch, and "
-            "its loss is the mean over the images."
-        )
+        sentences.append("The published program summed the gradients of a batch's images. Here a batch's loss is the mean over its images.")
     return " ".join(sentences)
 
 
@@ -66,21 +56,19 @@ def beside(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
     """How far F1 lies from the published runs, in a sentence or two."""
     record, mine = load_record()["f1"].dropna(), metrics["segmentation_2px"]["f1"]
     if not is_comparable(resolved):
-        reached = f"The published runs, on CRACK500 photos, reach {record.min():.3f} to {record.max():.3f}."
-        return f"{reached} The figures cannot be compared: {_why_not(resolved)}."
+        reach = f"The published runs, on CRACK500 photos, reach an F1 of {record.min():.3f} to {record.max():.3f}."
+        return f"{reach} This run cannot be compared with them, because {_why_not(resolved)}."
     theirs = published(resolved["record_run"], resolved["seed"])["f1"].mean()
     if pd.isna(theirs):
         return f"The F1 of the published run {resolved['record_run']} was not published."
     gap = mine - theirs
     where = "below" if gap < 0 else "above"
-    return f"This F1 is {abs(gap):.3f} {where} the published run {resolved['record_run']} ({theirs:.3f}; {_judge(gap, resolved)})."
+    return f"This F1 is {abs(gap):.3f} {where} the {theirs:.3f} of the published run {resolved['record_run']}: {_judge(gap, resolved)}."
 
 
 def _why_not(resolved: dict[str, Any]) -> str:
-    """Why a run cannot be compared with a published run."""
-    if resolved["dataset"] == DATASET:
-        return "the parameter record_run names no published run"
-    return f"this run was tested on {resolved['data']['title']}, the published runs on CRACK500 photos"
+    is_same_data = resolved["dataset"] == DATASET
+    return "its parameter record_run names no published run" if is_same_data else f"its images are those of {resolved['data']['title']}"
 
 
 def _other_test_images(resolved: dict[str, Any]) -> bool:
@@ -105,8 +93,8 @@ def _published_run(resolved: dict[str, Any]) -> str:
     sentence = f"The published run is **{name}**" + (f" ({note})" if note else "")
     if len(group) == 1:
         return f"{sentence}."
-    same_seed = len(published(name, resolved["seed"])) == 1
-    which = f"seed {resolved['seed']} (the published program draws other numbers from the same seed)"
-    which = which if same_seed else f"the mean of its {len(group)} seeds"
-    mean, deviation = group["f1"].mean(), group["f1"].std()
-    return f"{sentence}, {which}. The {len(group)} seeds have a mean F1 of {mean:.4f} with a standard deviation of {deviation:.4f}."
+    which = f"the mean of its {len(group)} seeds"
+    if len(published(name, resolved["seed"])) == 1:
+        which = f"those of seed {resolved['seed']}, from which the published program draws other numbers"
+    all_seeds = f"a mean F1 of {group['f1'].mean():.4f} with a standard deviation of {group['f1'].std():.4f}"
+    return f"{sentence}. Its figures are {which}. The {len(group)} seeds have {all_seeds}."

@@ -1,4 +1,4 @@
-"""Execute notebooks with papermill: all of one run, or a comparison of many."""
+"""Execute notebooks with papermill: all notebooks of one run, or a comparison of many runs."""
 
 import contextlib
 import os
@@ -20,10 +20,12 @@ from crack_utils.reporting.executed import completed
 from crack_utils.reporting.pages import NOTEBOOKS, render, write_comparison
 from crack_utils.store import REPOSITORY, Run
 
+NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
+
 
 @contextlib.contextmanager
-def local_kernel_manager() -> Iterator[type[AsyncKernelManager]]:
-    """Kernels that are talked to through files in a folder of their own instead of open ports, where the system has such files."""
+def _local_kernel_manager() -> Iterator[type[AsyncKernelManager]]:
+    """A kernel manager without open ports: where the system has sockets as files, kernels use files in a folder of their own."""
     if os.name != "posix":
         yield AsyncKernelManager
         return
@@ -36,25 +38,46 @@ def local_kernel_manager() -> Iterator[type[AsyncKernelManager]]:
         yield LocalKernelManager
 
 
-def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | None = None) -> None:
-    """Execute one notebook; its printed lines appear as they come, its executed copy is kept with the run.
+def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | None = None, folder: Path = NOTEBOOK_FOLDER) -> None:
+    """Execute one notebook. Its printed lines appear at once; the run keeps the executed copy.
 
     Args:
+        parameters: the notebook gets those that it has.
         timeout_s: how long a cell may take.
+        folder: the folder of the notebook.
 
     Raises:
-        NotebookFailed: it raised, its kernel died, a cell took too long, or not every cell was really executed. The copy says so too.
+        NotebookFailed: a cell raised an error or took too long, the kernel died, or not every cell was really executed. The executed
+            copy holds the reason, unless the run keeps a whole copy from before.
     """
-    source, copy = REPOSITORY / "notebooks" / f"{name}.ipynb", run.notebook(name)
+    copy = run.notebook(name)
     scratch = copy.with_name(f".{copy.name}")
     copy.parent.mkdir(parents=True, exist_ok=True)
-    reason = None
     try:
-        with local_kernel_manager() as kernel_manager_class:
+        reason, error = _executed(folder / f"{name}.ipynb", scratch, parameters, timeout_s), NotebookFailed
+    except KeyboardInterrupt:
+        reason, error = f"{name}.ipynb was stopped before it finished", KeyboardInterrupt
+    if reason is None:
+        os.replace(scratch, copy)
+        return
+    if is_kept(name, run, parameters, folder):
+        scratch.unlink(missing_ok=True)
+    elif scratch.is_file():
+        notebook = nbformat.read(scratch, as_version=4)
+        notebook.metadata["crack_report"] = {"failure": f"{reason}."}
+        nbformat.write(notebook, scratch)
+        os.replace(scratch, copy)
+    raise error(f"{reason} (executed copy: {copy})")
+
+
+def _executed(source: Path, target: Path, parameters: dict[str, Any], timeout_s: int | None) -> str | None:
+    """Execute a notebook into ``target``. Returns why the notebook did not finish; None if the notebook finished."""
+    try:
+        with _local_kernel_manager() as kernel_manager_class:
             papermill.execute_notebook(
                 source,
-                scratch,
-                parameters=_known(name, parameters),
+                target,
+                parameters=_known(source, parameters),
                 progress_bar=False,
                 stdout_file=sys.stdout,
                 kernel_manager_class=kernel_manager_class,
@@ -62,106 +85,91 @@ def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | No
                 execution_timeout=timeout_s,
             )
     except PapermillExecutionError as error:
-        reason = f"{name}.ipynb stopped. {error.ename}: {error.evalue}"
+        return f"{source.name} stopped. {error.ename}: {error.evalue}"
     except DeadKernelError:
-        reason = f"{name}.ipynb did not come to its end: its kernel died, as when memory runs out"
+        return f"{source.name} did not finish: its kernel died, as kernels do when memory runs out"
     except CellTimeoutError:
-        reason = f"{name}.ipynb did not come to its end: a cell took longer than {timeout_s} s"
-    except KeyboardInterrupt:
-        _keep_failed(scratch, name, run, parameters, f"{name}.ipynb was stopped before its end")
-        raise
-    if reason is None and not completed(nbformat.read(scratch, as_version=4)):
-        reason = f"{name}.ipynb did not run to its end: its kernel died or was stopped"
-    if reason:
-        _keep_failed(scratch, name, run, parameters, reason)
-        raise NotebookFailed(f"{reason} (executed copy: {copy})")
-    os.replace(scratch, copy)
+        return f"{source.name} did not finish: a cell took longer than {timeout_s} s"
+    if not completed(nbformat.read(target, as_version=4)):
+        return f"{source.name} did not finish: its kernel died or was stopped"
+    return None
 
 
-def _keep_failed(scratch: Path, name: str, run: Run, parameters: dict[str, Any], reason: str) -> None:
-    """Make what was executed the run's copy, with the reason for the page it becomes; a whole copy from before stays instead."""
-    if not scratch.is_file():
-        return
-    if _is_kept(name, run, parameters):
-        scratch.unlink()
-        return
-    notebook = nbformat.read(scratch, as_version=4)
-    notebook.metadata["crack_report"] = {"failure": f"{reason}."}
-    nbformat.write(notebook, scratch)
-    os.replace(scratch, run.notebook(name))
+def execute_and_render(
+    params: RunParameters, run: Run, only_missing: bool = False, timeout_s: int | None = None, folder: Path = NOTEBOOK_FOLDER
+) -> Path:
+    """Execute all notebooks of a run in order and render its pages. The notebooks train and evaluate only show what is finished already.
 
-
-def execute_and_render(params: RunParameters, run: Run, only_missing: bool = False, timeout_s: int | None = None) -> Path:
-    """Execute all notebooks of a run in order and render its pages; train and evaluate show what is finished already.
-
-    What was finished is rendered whatever happens. A notebook that fails ends the rest only where these build on it.
+    The pages are rendered in any case. After a notebook has failed, the later notebooks are executed only if they do not need its results.
 
     Args:
-        only_missing: leave out those of which a whole executed copy is kept.
+        only_missing: skip the notebooks whose whole executed copy the run keeps.
         timeout_s: how long a cell may take.
+        folder: the folder of the notebooks.
 
     Returns:
         The write-up, ``report/NAME/index.html``.
 
     Raises:
-        NotebookFailed: the first that failed, after the pages were rendered.
+        NotebookFailed: the first notebook that failed, after the pages were rendered.
     """
     parameters = {**params.given(), "run_name": run.name}
     failed: dict[str, BaseException] = {}
     for number, name in enumerate(NOTEBOOKS, start=1):
-        if only_missing and _is_kept(name, run, parameters):
+        if only_missing and is_kept(name, run, parameters, folder):
             continue
         print(f"[{number}/{len(NOTEBOOKS)}] {name}", flush=True)
         try:
-            execute(name, run, parameters, timeout_s)
+            execute(name, run, parameters, timeout_s, folder)
         except (NotebookFailed, KeyboardInterrupt) as error:
             failed[name] = error
             is_needed = not (run.is_trained if name in ("explore", "train") else run.is_evaluated)
             if is_needed or isinstance(error, KeyboardInterrupt):
                 break
-    shown = [name for name in NOTEBOOKS if (name in failed and run.notebook(name).is_file()) or _is_kept(name, run, parameters)]
+    shown = [name for name in NOTEBOOKS if (name in failed and run.notebook(name).is_file()) or is_kept(name, run, parameters, folder)]
     if not failed:
         return render(run, shown)
-    name, error = next(iter(failed.items()))
-    reason = str(error).split(" (executed copy")[0] or f"{name}.ipynb was stopped before its end"
-    print(f"Report of what was finished: {render(run, shown, f'{reason}.')}", flush=True)
+    error = next(iter(failed.values()))
+    reason = str(error).partition(" (executed copy")[0]
+    print(f"Report of the finished steps: {render(run, shown, f'{reason}.')}", flush=True)
     raise error
 
 
-def _is_kept(name: str, run: Run, parameters: dict[str, Any]) -> bool:
-    """Whether the run keeps a whole executed copy of a notebook as it is now, of these parameters, not older than what it shows."""
-    copy, shown = run.notebook(name), run.path("model.safetensors" if name in ("explore", "train") else "metrics.json")
+def is_kept(name: str, run: Run, parameters: dict[str, Any], folder: Path = NOTEBOOK_FOLDER) -> bool:
+    """Whether the run keeps a whole executed copy of the notebook as the notebook is now. The copy must not be older than the results
+    that it shows; the copy of ``explore`` must have been executed with the same parameters."""
+    source, copy = folder / f"{name}.ipynb", run.notebook(name)
     try:
         notebook = nbformat.read(copy, as_version=4)
-    except (FileNotFoundError, ValueError):  # none, or a damaged one
+    except (FileNotFoundError, ValueError):  # no copy, or a damaged copy
         return False
-    source = nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)
-    if not completed(notebook) or "crack_report" in notebook.metadata or _cells(notebook) != _cells(source):
+    if not completed(notebook) or "crack_report" in notebook.metadata or _cells(notebook) != _cells(nbformat.read(source, as_version=4)):
         return False
-    if name == "explore":  # shows the data, which its parameters name
-        return notebook.metadata["papermill"].get("parameters") == _known(name, parameters)
-    return shown.is_file() and copy.stat().st_mtime_ns >= shown.stat().st_mtime_ns
+    if name == "explore":
+        return notebook.metadata["papermill"].get("parameters") == _known(source, parameters)
+    results = run.model if name == "train" else run.metrics
+    return results.exists and copy.stat().st_mtime_ns >= results.path.stat().st_mtime_ns
 
 
 def _cells(notebook: nbformat.NotebookNode) -> list[str]:
-    """The sources of a notebook's cells, without what papermill added."""
+    """The sources of a notebook's cells, without the cell that papermill added."""
     return [cell.source for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
 
 
-def _known(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def _known(source: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Those of the parameters that a notebook has."""
-    known = papermill.inspect_notebook(str(REPOSITORY / "notebooks" / f"{name}.ipynb"))
+    known = papermill.inspect_notebook(str(source))
     return {key: value for key, value in parameters.items() if key in known}
 
 
 def compare(runs: list[str], name: str, missing: Collection[str] = ()) -> Path:
-    """Execute compare.ipynb on evaluated runs and render it to ``report/NAME/index.html``, also if it failed.
+    """Execute compare.ipynb on evaluated runs and render ``report/NAME/index.html``, even if the notebook failed.
 
     Args:
-        missing: members of a sweep that belong there, but are not finished.
+        missing: members of the sweep that have not finished.
 
     Raises:
-        NotebookFailed: see :func:`execute`; the page says why.
+        NotebookFailed: see :func:`execute`. The page says why.
     """
     try:
         execute("compare", Run(name), {"runs": " ".join(runs), "page": name, "missing": " ".join(missing)})

@@ -45,7 +45,7 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
         f"Run **{run.name}**: {architecture(resolved)} was trained for {count(len(history), 'epoch')} "
         f"({minutes:.1f} minutes on {resolved['device']}) on {count(train['positives'] + train['negatives'], 'image')}, "
         f"{train['positives']} of them with a crack. "
-        f"On the {count(test['positives'], 'cracked test image')} ({resolved['data']['test_title']}), the network reaches a mean F1 of "
+        f"On the {count(test['positives'], 'cracked test image')} of {resolved['data']['test_title']}, the network reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"{beside(resolved, metrics)} "
         f"{_decided(metrics['decision'])} {protocol(resolved)}{_chosen_epoch(run, len(history))}"
@@ -113,14 +113,14 @@ def losses(resolved: dict[str, Any]) -> str:
 
 def validation(resolved: dict[str, Any]) -> str:
     """The caption of the figure of all losses."""
-    if not resolved["validate"]:
-        return "The training losses."
-    return f"The training losses, and the average precision of the decision on {_chosen_on(resolved)} (right axis)."
+    chosen_on = "test" if resolved["validate_on_test"] else "val"
+    also = f", and the average precision of the decision on {chosen_on} (right axis)" if resolved["validate"] else ""
+    return f"The training losses{also}."
 
 
 def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
     """How to read the table of the decision."""
-    val, tested, chosen_on = metrics["val"]["decision"], metrics["decision"], _chosen_on(resolved)
+    val, tested, chosen_on = metrics["val"]["decision"], metrics["decision"], "test" if resolved["validate_on_test"] else "val"
     cracked, free = tested["tp"] + tested["fn"], tested["fp"] + tested["tn"]
     sentences = [] if resolved["decision_loss"] else ["The decision was not trained, so these figures come from random weights."]
     if free:
@@ -130,12 +130,11 @@ def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
         outcome = "precision is 1 by construction" if tested["tp"] else "precision says nothing: no cracked image was found"
         sentences.append(f"The test set has no crack-free image, so {outcome}.")
     if val["fp"] + val["tn"] == 0:
-        either = "" if free else " either"
-        reason = "Therefore" if chosen_on == "test" else f"Val has no crack-free image{either}, so"
+        reason = "Therefore" if chosen_on == "test" else f"Val has no crack-free image{'' if free else ' either'}, so"
         sentences.append(f"{reason} the threshold is the lowest score of {chosen_on}.")
     elif val["tn"] == 0:
         sentences.append(
-            f"On {chosen_on}, no threshold gives a better F1 than calling every image cracked: the decision has not been learned."
+            f"On {chosen_on}, no threshold has a better F1 than calling every image cracked: the decision has not been learned."
         )
     return " ".join(sentences)
 
@@ -146,10 +145,6 @@ def false_alarms(metrics: dict[str, Any]) -> str:
     if not free["images"]:
         return "The test set has no crack-free images, so false alarms on such images were not measured."
     return (
-        f"These means leave out crack-free images. Predicted crack appears on {free['images_with_false_alarm']} of "
-        f"{count(free['images'], 'crack-free test image')}, on average on {100 * free['false_alarm_pixel_share']:.2f} % of the pixels."
+        f"These means leave out crack-free images. Of {count(free['images'], 'crack-free test image')}, {free['images_with_false_alarm']} "
+        f"show predicted crack. On average over all of them, this is {100 * free['false_alarm_pixel_share']:.2f} % of the pixels."
     )
-
-
-def _chosen_on(resolved: dict[str, Any]) -> str:
-    return "test" if resolved["validate_on_test"] else "val"

@@ -18,7 +18,7 @@ class Found(NamedTuple):
 
     Args:
         pairs: pairs by split. The key ``all`` stands for images without fixed splits.
-        notes: sentences for the reader of the run's pages.
+        notes: sentences on the files for the reader of the run's pages.
     """
 
     pairs: dict[str, list[Pair]]

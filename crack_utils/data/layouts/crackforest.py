@@ -17,7 +17,7 @@ def find(root: Path) -> Found:
     images, truths = files_in(root / "image"), {path.stem: path for path in files_in(root / "groundTruth", {".mat"})}
     pairs = [Pair(image, truths[image.stem]) for image in images if image.stem in truths]
     missing = len(images) - len(pairs)
-    note = f"{missing} images come without truth and were left out: they are not free of cracks."
+    note = f"{missing} images come without truth. They were left out, because they are not crack-free."
     return Found({"all": pairs}, (note,) if missing else ())
 
 
@@ -41,7 +41,7 @@ def read_truth(path: Path) -> np.ndarray:
         raise DataError(f"{path} holds no groundTruth with a Segmentation; expected CrackForest's own files")
     labels = truth["Segmentation"].item()
     if not np.isin(labels, (1, 2, 3, 4)).all():
-        raise DataError(f"{path}: Segmentation holds {np.unique(labels).tolist()}; expected 1 to 4, as CrackForest has it")
+        raise DataError(f"{path}: Segmentation holds {np.unique(labels).tolist()}; expected labels 1 to 4")
     return np.isin(labels, (2, 4))
 
 

@@ -101,8 +101,8 @@ def _pairs_of_folders(folder: Path) -> list[Pair]:
 def _listing(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file() and path.name[0] != ".")
     for path in files:
-        if path.name.encode(errors="replace") != path.name.encode(errors="surrogateescape"):  # no table could hold such a name
-            raise DataError(f"{folder} holds a file whose name is no text, {path.name!a}; rename it")
+        if path.name.encode(errors="replace") != path.name.encode(errors="surrogateescape"):  # no table can hold such a name
+            raise DataError(f"{folder} holds a file whose name is not text, {path.name!a}; rename it")
     return files
 
 

@@ -21,7 +21,7 @@ def read_lists(root: Path, found: dict[str, list[Pair]]) -> dict[str, list[Pair]
         DataError: a list is empty or not readable, or names a missing file or a file of another list.
     """
     pairs = list(itertools.chain.from_iterable(found.values()))
-    times = Counter(name for pair in pairs for name in {pair.stem, pair.image_path.name})  # two splits may each have an 1.jpg
+    times = Counter(name for pair in pairs for name in {pair.stem, pair.image_path.name})  # two splits may each have a 1.jpg
     known = {name: pair for pair in pairs for name in (pair.stem, pair.image_path.name, pair.image_path) if times[name] < 2}
     listed: dict[str, list[Pair]] = {}
     split_of: dict[Path, str] = {}
@@ -35,7 +35,7 @@ def read_lists(root: Path, found: dict[str, list[Pair]]) -> dict[str, list[Pair]
             raise DataError(f"{path} is empty; list the images of {split}, or remove it")
         for pair in listed[split]:
             if split_of.setdefault(pair.image_path, split) != split:
-                raise DataError(f"{path} names {pair.image_path.name}, which {split_of[pair.image_path]}.txt names too; keep one of them")
+                raise DataError(f"{path} names {pair.image_path.name}, which {split_of[pair.image_path]}.txt names too; remove one of them")
     return listed
 
 
@@ -43,7 +43,7 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; save it as such") from None
+        raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
 
 
 def _listed_pair(words: list[str], path: Path, known: dict[str | Path, Pair], own: dict[str, Pair]) -> Pair:
@@ -60,7 +60,7 @@ def _listed_pair(words: list[str], path: Path, known: dict[str | Path, Pair], ow
         mask = files[1]
     if len(files) > 2 or mask is None or not (image.is_file() and mask.is_file()):
         raise DataError(
-            f"{path} names {' '.join(words)}, which is not there, or is the name of several images; a line is an image's path (and its "
-            "mask's), without spaces"
+            f"{path} names {' '.join(words)}, but there is no such file, or several images have this name; a line holds the path of an "
+            "image, or of an image and its mask, without spaces"
         )
     return dataclasses.replace(pair, mask_path=mask) if pair else Pair(image, mask)

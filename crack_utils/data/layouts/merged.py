@@ -8,7 +8,7 @@ from crack_utils.data.layouts import Layout
 from crack_utils.data.layouts.folders import find_folders
 
 SOURCE = re.compile(r"Rissbilder_for_Florian|Sylvie_Chambon|Eugen_Muller|[^_]*")
-ENDINGS = {  # what a crop's name appends to its photo's name, by source; all others do as CRACK500 does
+ENDINGS = {  # what a crop's name appends to its photo's name, by source; all other sources append what CRACK500 appends
     "DeepCrack": r"-\d+",
     "Rissbilder_for_Florian": r"(_\d+){4}",
     "Volker": r"(_\d+){4}",
@@ -17,7 +17,7 @@ ENDINGS = {  # what a crop's name appends to its photo's name, by source; all ot
 
 
 def describe(pair: Pair) -> Pair:
-    """Name the source, and with it how crops are named."""
+    """The source, and the ending of its crops' names."""
     source = SOURCE.match(pair.stem)[0]
     return dataclasses.replace(pair, source=source, ending=ENDINGS.get(source, OFFSETS))
 

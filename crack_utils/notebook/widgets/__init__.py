@@ -1,6 +1,6 @@
-"""Tools for a notebook with a live kernel. Pages leave these cells out.
+"""Tools for a notebook with a live kernel. Pages leave out the cells of these tools.
 
-Add a tool as one file here and its name below.
+Add a tool as one file here, and its name below.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Look through the errors of a run."""
+"""A tool to look through the errors of a run."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from crack_utils.store import Example, Run, load_examples
 
 
 def browse(run: Run) -> ipywidgets.Widget:
-    """Pick one of a run's example images, move the thresholds, and see errors and scores change."""
+    """Choose an example image of a run, move the thresholds, and see how errors and scores change."""
     kinds = ("worst", "median", "best", "crack-free")
     examples = {f"{kind}: {example.stem}": example for kind in kinds for example in load_examples(run, kind)}
     params, metrics, per_image = run.params.load(), run.metrics.load(), run.per_image.load()
@@ -29,17 +29,17 @@ def browse(run: Run) -> ipywidgets.Widget:
     def show(_: Any = None) -> None:
         example = examples[image.value]
         decided = example.decision_prob >= decision.value
-        at = SEG_THRESHOLDS[np.abs(SEG_THRESHOLDS - threshold.value).argmin()]  # to the last bit that of the run's figures
+        at = SEG_THRESHOLDS[np.abs(SEG_THRESHOLDS - threshold.value).argmin()]  # exactly a threshold of the run's figures
         at = applied_threshold(example.seg_prob, decided, at, params)
         maps = tolerance_maps(example.seg_prob, example.mask, at)
         shown = [("image", example.image), ("errors", overlap(example.image, *maps))]
         picture.value = gallery(shown, example.stem, 2)
         counts = decision_scores(per_image["has_crack"], per_image["decision_prob"], decision.value)
         words.value = spaced(
-            f"This image, {'emptied (blackening)' if np.isinf(at) else f'above {at:.3f}'}: {_segmented(example, maps)}; "
-            f"decided {'crack' if decided else 'no crack'} ({example.decision_prob:.3f}).<br>"
-            f"All {len(per_image)} test images from {decision.value:.3f} on: TP {counts['tp']}, FP {counts['fp']}, FN {counts['fn']}, "
-            f"TN {counts['tn']}."
+            f"This image{', emptied by blackening' if np.isinf(at) else f' at threshold {at:.3f}'}: {_segmented(example, maps)}; "
+            f"decided {'crack' if decided else 'no crack'} (probability {example.decision_prob:.3f}).<br>"
+            f"All {len(per_image)} test images at decision threshold {decision.value:.3f}: TP {counts['tp']}, FP {counts['fp']}, "
+            f"FN {counts['fn']}, TN {counts['tn']}."
         )
 
     for control in (image, threshold, decision):
@@ -49,8 +49,8 @@ def browse(run: Run) -> ipywidgets.Widget:
 
 
 def _segmented(example: Example, maps: tuple[np.ndarray, np.ndarray, np.ndarray]) -> str:
-    """The scores of an image's hits, misses and false alarms; where there is no crack, only false alarms count."""
+    """The scores of an image from its hits, misses and false alarms. A crack-free image has only false alarms."""
     hit, miss, false_alarm = (each.sum() for each in maps)
     if not example.mask.any():
-        return f"no crack there, {false_alarm} pixels of false alarm"
+        return f"no true crack, {false_alarm} pixels of false alarm"
     return "precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*precision_recall_f1(hit, false_alarm, miss))

@@ -1,4 +1,4 @@
-"""What the widgets share."""
+"""Layout that the widgets share."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,10 @@ from crack_utils.reporting.pictures import gallery as html_gallery
 
 
 def gallery(photos: Sequence[tuple[str, np.ndarray]], alt: str, columns: int) -> str:
+    """Photos side by side, each with its name."""
     return spaced(html_gallery(photos, alt, columns))
 
 
 def spaced(text: str) -> str:
-    """HTML whose lines are spaced as text is, not as buttons are, and whose long names keep to their column."""
+    """HTML with the line spacing of text instead of that of buttons. Long names break to stay in their column."""
     return f'<div style="line-height:1.4;overflow-wrap:anywhere">{text}</div>'

@@ -1,4 +1,4 @@
-"""A run on one's own photo."""
+"""A tool to search one's own photo for cracks."""
 
 import html
 from typing import Any
@@ -12,11 +12,11 @@ from crack_utils.reporting.photo import describe, overlay
 from crack_utils.reporting.pictures import photo_uri
 from crack_utils.store import Run
 
-UPLOAD_MB = 10  # what JupyterLab's server takes of one file; it drops the connection over a larger one
+UPLOAD_MB = 10  # JupyterLab's server drops the connection when a file is larger
 
 
 def own_photo(run: Run) -> ipywidgets.Widget:
-    """Upload a photo of any size and see where the run's network finds cracks, how long and how wide."""
+    """Upload a photo of any size and see which cracks the run's network finds, and how long and wide they are."""
     upload = ipywidgets.FileUpload(accept="image/*", description="Photo")
     scale = ipywidgets.FloatText(value=run.params.load().mm_per_px or 0, description="mm per px", tooltip="0: lengths in pixels alone")
     words = ipywidgets.HTML(f"Choose a photo of at most {UPLOAD_MB} MB; <code>python -m crack_utils predict</code> takes larger ones.")

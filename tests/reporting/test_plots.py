@@ -1,17 +1,30 @@
-"""What the plots of the evaluation draw, read off the axes."""
+"""What the plots draw, read off the axes."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from crack_utils.reporting.plots import figure, plot_calibration, plot_confusion, plot_precision_recall, plot_roc, plot_thresholds
+from crack_utils.reporting.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    OTHERS,
+    figure,
+    plot_calibration,
+    plot_confusion,
+    plot_curves,
+    plot_precision_recall,
+    plot_roc,
+    plot_thresholds,
+    plot_validation,
+)
 
 
 @pytest.fixture
 def ax():
-    figure, ax = figure()
-    yield ax
-    plots.plt.close(figure)
+    _, ax = figure()
+    return ax
 
 
 def curve(ax, index=0):
@@ -54,3 +67,23 @@ def test_thresholds_and_precision_by_recall_mark_the_chosen_one(ax):
     plot_precision_recall(curves, 0.5, ax)
     assert curve(ax) == [[0.9, 0.2], [0.7, 0.6], [0.1, 0.9]]
     assert curve(ax, 1) == [[0.7, 0.6]]
+
+
+def test_the_curves_of_losses_are_those_of_the_history(ax):
+    columns = {"epoch": [1, 2], "loss": [3.0, 2.0], "loss_segmentation": [1.0, 0.5], "loss_decision": [0.7, 0.6]}
+    history = pd.DataFrame(columns | {"val_decision_ap": [np.nan, 0.8]})
+    plot_validation(history, ax)
+    drawn = {line.get_label(): (line.get_color(), line.get_ydata().tolist()) for axes in ax.figure.axes for line in axes.get_lines()}
+    two = {"loss": (BLUE, [3, 2]), "segmentation": (ORANGE, [1, 0.5]), "decision": (GREY, [0.7, 0.6]), "AP (right)": (GREEN, [0.8])}
+    assert drawn == two
+    _, ax = figure()
+    plot_validation(history.assign(loss_dice=[0.9, 0.4], loss_edge=[0.2, 0.1]), ax)  # terms that a newcomer adds
+    drawn = {line.get_label(): (line.get_color(), line.get_ydata().tolist()) for axes in ax.figure.axes for line in axes.get_lines()}
+    assert drawn == two | {"dice": (OTHERS[0], [0.9, 0.4]), "edge": (OTHERS[1], [0.2, 0.1])}
+
+
+def test_beyond_the_palette_groups_are_grey_and_share_one_entry_of_the_legend(ax):
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [3.0, 2.0]})
+    plot_curves({f"group {i}": [history] for i in range(10)}, "loss", "loss", ax)
+    assert [line.get_color() for line in ax.get_lines()][7:] == [OTHERS[-1], GREY, GREY]
+    assert [text.get_text() for text in ax.figure.legends[0].get_texts()] == [*(f"group {i}" for i in range(8)), "others"]

@@ -1,5 +1,6 @@
-"""The tools of cells tagged ``interactive``: in JupyterLab, in a browser, by their own buttons."""
+"""The tools of cells tagged ``interactive``, used in JupyterLab in a browser."""
 
+import dataclasses
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import urllib.request
 import nbformat
 import pytest
 import torch
-from conftest import REPOSITORY, TinyNet, run_command, small_params, write_dataset, write_pair
+from conftest import REPOSITORY, TINY, TinyNet, run_command, small_params, write_dataset, write_pair
 from safetensors.torch import load_file
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.support.select import Select
@@ -20,8 +21,9 @@ from selenium.webdriver.support.select import Select
 from crack_utils.config import parse_parameters
 from crack_utils.data import find_data
 from crack_utils.errors import DataError
-from crack_utils.evaluation.photo import Predictor, read_photo
-from crack_utils.notebook.widgets import LiveTraining
+from crack_utils.evaluation import Predictor, read_photo
+from crack_utils.notebook.widgets import LiveTraining, watch
+from crack_utils.notebook.widgets.training_view import curves_figure
 from crack_utils.reporting.photo import describe
 from crack_utils.reporting.runner import execute
 from crack_utils.scoring import decision_scores, precision_recall_f1, tolerance_maps
@@ -244,19 +246,61 @@ def evaluated(lab, run):
 
 
 class Dropping(TinyNet):
-    """A network whose training shows whether it was in training, and where its draws of chance began."""
+    """A network with dropout: its training shows whether the network was in training mode, and which random numbers it drew."""
 
     def forward(self, image):
         return super().forward(torch.nn.functional.dropout(image, 0.5, self.training))
 
 
-def test_a_watched_training_is_the_one_that_nobody_watches(home, small_data, monkeypatch):
-    monkeypatch.setattr(training, "build_model", lambda params, fresh=True: Dropping(params))
+@pytest.fixture
+def dropping():
+    return dataclasses.replace(TINY, build_model=lambda params, fresh=True: Dropping(params))
+
+
+def test_watching_a_training_does_not_change_it(home, small_data, dropping):
     params = small_params(small_data)
-    alone = train_run(params, "alone")
-    watched = LiveTraining(params, "watched").wait()
+    alone = train_run(params, "alone", parts=dropping)
+    live = LiveTraining(params, "watched", dropping)
+    live.start()
+    watched = live.wait()
     for name, value in load_file(alone.path("model.safetensors")).items():
         torch.testing.assert_close(load_file(watched.path("model.safetensors"))[name], value, rtol=0, atol=0)
+    assert live.view.status.value == "Finished."
+    assert "up to epoch 2" in live.view.curves.value
+    assert "Watched image of val" in live.view.predictions.value
+
+
+def test_a_training_is_watched_only_in_jupyterlab_and_only_once(home, small_data, dropping, monkeypatch):
+    params = small_params(small_data, epochs=1)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert watch(params, "a", dropping) is None
+    monkeypatch.setenv("JPY_SESSION_NAME", "train.ipynb")
+    live = watch(params, "a", dropping)
+    assert watch(params, "a", dropping) in (live, None)  # None: the training has finished
+    assert live.wait().is_trained
+    assert watch(params, "a", dropping) is None
+
+
+def test_a_training_that_is_stopped_or_fails_says_so(home, small_data, dropping):
+    params = small_params(small_data)
+    stopped = LiveTraining(params, "stopped", dropping)
+    stopped.view.stop()
+    stopped.start()
+    assert not stopped.wait().is_trained
+    assert stopped.view.status.value.startswith("Stopped; all is kept.")
+    assert stopped.view.button.disabled
+    failed = LiveTraining(small_params(small_data / "nowhere"), "failed", dropping)
+    failed.start()
+    with pytest.raises(DataError, match="nowhere"):
+        failed.wait()
+    assert failed.view.status.value.startswith("Failed: ")
+
+
+def test_each_loss_term_has_a_curve():
+    history = [{"epoch": 1, "loss": 1.0, "loss_segmentation": 0.5, "loss_decision": 0.4, "loss_dice": 0.3}]
+    axes = curves_figure(history, parse_parameters({})).axes
+    assert [line.get_label() for line in axes[0].get_lines()] == ["segmentation", "decision", "dice"]
+    assert [line.get_label() for line in axes[1].get_lines()] == ["F1", "decision AP"]
 
 
 @pytest.mark.slow
@@ -384,12 +428,12 @@ def test_the_error_browser_says_the_right_scores_wherever_its_sliders_stand(lab,
         hit, miss, false_alarm = (each.sum() for each in tolerance_maps(stored.seg_probs[number], stored.masks[number], float(at)))
         scores = "precision {:.3f}, recall {:.3f}, F1 {:.3f}".format(*precision_recall_f1(hit, false_alarm, miss))
         if not stored.masks[number].any():
-            scores = f"no crack there, {false_alarm} pixels of false alarm"
+            scores = f"no true crack, {false_alarm} pixels of false alarm"
         counts = decision_scores(stored.has_crack, stored.decision_probs, float(decided_from))
         if decided_from == f"{metrics['decision']['threshold']:.3f}":  # not moved yet: it has more digits than are shown
             counts = metrics["decision"]
-        image = f"This image, above {at}: {scores}; decided "
-        images = "All 10 test images from {} on: TP {tp}, FP {fp}, FN {fn}, TN {tn}.".format(decided_from, **counts)
+        image = f"This image at threshold {at}: {scores}; decided "
+        images = "All 10 test images at decision threshold {}: TP {tp}, FP {fp}, FN {fn}, TN {tn}.".format(decided_from, **counts)
         lab.wait(lambda: image in lab.text() and images in lab.text(), f"{image!r} and {images!r}")
         assert {"image", "errors"} == set(lab.photos(f"{stem}: "))
         said.add(image)

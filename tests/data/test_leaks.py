@@ -4,10 +4,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import small_params, write_dataset, write_pair
+from conftest import small_params
+from made_data import write_twins
 
 from crack_utils.config import parse_parameters
-from crack_utils.data import SPLITS, Crop, Leaks, Pair, correlation, find_data, find_leaks, pictured, thumbnail
+from crack_utils.data import SPLITS, Crop, Leaks, Pair, data_facts, find_data, find_leaks, pictured
+from crack_utils.data.leaks import correlation, thumbnail
 from crack_utils.reporting.exploration import duplicates_table, photos_table, summary
 
 
@@ -76,8 +78,8 @@ def test_a_copy_in_val_is_no_leak_of_test():
     assert leaks.as_dict()["test_stems"] == []
     assert leaks.leaking_stems("val") == {"other_name"}
     assert leaks.notes() == [
-        "Pairs of nearly equal images in different splits: 1 (see explore). Scores on val may be a little too good; "
-        "photo_disjoint goes by the names of photos and may leave them."
+        "Pairs of nearly equal images in different splits: 1 (explore shows them). The scores on val may be a little too good. "
+        "photo_disjoint compares names of photos only, so pairs may remain."
     ]
 
 
@@ -108,25 +110,16 @@ def test_a_photo_with_crops_in_several_splits_is_found():
 # --- a run's data
 
 
-def write_twins(root):
-    """A data set of which a photo is in train, val and test, another in train and val."""
-    write_dataset(root, train=4, val=2, test=2, negatives=0)
-    for seed, (split, stem) in enumerate(
-        [("train", "a_1_1"), ("train", "a_129_1"), ("val", "a_257_1"), ("test", "a_385_1"), ("train", "b_1_1"), ("val", "b_129_1")]
-    ):
-        write_pair(root / f"{split}crop/{stem}.jpg", root / f"{split}crop/{stem}.png", seed=50 + seed)
-    return root
-
-
 def test_facts_tell_the_leaks_once_and_as_json(tmp_path):
     run_data = find_data(small_params(write_twins(tmp_path / "d"), use_negatives=False), tmp_path)
-    facts = run_data.facts
+    facts = data_facts(run_data)
     assert facts["leaks"] == {"photos": {"a": ["train", "val", "test"], "b": ["train", "val"]}, "duplicates": [], "test_stems": ["a_385_1"]}
     assert json.loads(json.dumps(facts)) == facts
-    assert run_data.facts == facts
+    assert data_facts(run_data) == facts
     assert run_data.leaks is run_data.leaks
-    assert run_data.notes == [
-        "Photos with crops in more than one split: 2. Scores on test may be a little too good; photo_disjoint removes it."
+    assert facts["notes"] == [
+        "Photos with crops in more than one split: 2. The scores on test may be a little too good. "
+        "Set photo_disjoint to keep each photo in one split."
     ]
 
 
@@ -138,8 +131,10 @@ def test_photo_disjoint_leaves_no_photo_in_two_splits_and_test_as_it_was(tmp_pat
     assert stems["test"] == [each.pair.stem for each in before.split("test").crops]
     assert "b_129_1" in stems["val"] and "a_257_1" not in stems["val"]
     assert {split: len(each) for split, each in stems.items()} == {"train": 4, "val": 3, "test": 3}
-    assert after.facts["leaks"] == {"photos": {}, "duplicates": [], "test_stems": []}
-    assert after.notes == ["Images left out because a later split has crops of their photo (photo_disjoint): 3 of train and 1 of val."]
+    assert data_facts(after)["leaks"] == {"photos": {}, "duplicates": [], "test_stems": []}
+    assert data_facts(after)["notes"] == [
+        "Images left out because a later split has crops of their photo (photo_disjoint): 3 of train and 1 of val."
+    ]
 
 
 # --- real images

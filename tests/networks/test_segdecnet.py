@@ -3,8 +3,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from crack_utils.networks import FAMILY, FeatureNorm, SegDecNet, SegDecNetJim, SegDecNetPlusPlus, SkipGate, count_parameters
+from crack_utils.networks import SegDecNet, SegDecNetJim, SegDecNetPlusPlus, count_parameters
+from crack_utils.networks.segdecnet import FeatureNorm, SkipGate
 from crack_utils.training import decision_loss
+
+FAMILY = [SegDecNet, SegDecNetPlusPlus, SegDecNetJim]
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +125,10 @@ def test_the_forward_pass_is_the_published_one_step_by_step():
     torch.testing.assert_close(found_decision, decision_logits)
 
 
-@pytest.mark.parametrize("architecture", FAMILY)
-def test_weights_start_xavier_normal_and_norms_as_they_are(architecture):
+@pytest.mark.parametrize("network", FAMILY)
+def test_weights_start_xavier_normal_and_norms_as_they_are(network):
     torch.manual_seed(0)
-    model = FAMILY[architecture]()
+    model = network()
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             outputs, inputs, height, width = module.weight.shape
@@ -139,9 +142,9 @@ def test_weights_start_xavier_normal_and_norms_as_they_are(architecture):
 
 
 @pytest.mark.parametrize("size", [(64, 128), (128, 64), (72, 136), (64, 192)])
-@pytest.mark.parametrize("architecture", FAMILY)
-def test_any_allowed_size_comes_out_as_it_went_in(architecture, size):
-    model = FAMILY[architecture]()
+@pytest.mark.parametrize("network", FAMILY)
+def test_any_allowed_size_comes_out_as_it_went_in(network, size):
+    model = network()
     with torch.inference_mode():
         decision_logits, seg_logits = model(torch.rand(1, 3, *size))
     assert (decision_logits.shape, seg_logits.shape) == ((1, 1), (1, 1, *size))
@@ -168,10 +171,10 @@ def test_the_decision_sees_maxima_before_means_and_features_before_logits(model)
 
 
 @pytest.mark.parametrize("adjusted", [True, False])
-@pytest.mark.parametrize("architecture", FAMILY)
-def test_decision_gradient_reaches_the_encoder_only_without_the_adjustment(architecture, adjusted):
+@pytest.mark.parametrize("network", FAMILY)
+def test_decision_gradient_reaches_the_encoder_only_without_the_adjustment(network, adjusted):
     torch.manual_seed(0)
-    model = FAMILY[architecture](gradient_flow_adjustment=adjusted)
+    model = network(gradient_flow_adjustment=adjusted)
     decision_logits, _ = model(torch.rand(1, 3, 64, 128))
     decision_loss(decision_logits, torch.ones(1, 1)).sum().backward()
     for name, part in model.named_children():

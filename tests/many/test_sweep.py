@@ -1,4 +1,4 @@
-"""What a sweep's file holds; members as processes of their own; and the whole way, one member killed on the way."""
+"""The file of a sweep; members as processes of their own; and a whole sweep in which one member is killed."""
 
 import os
 import signal
@@ -12,10 +12,10 @@ from conftest import REPOSITORY, write_dataset
 
 from crack_utils.__main__ import main
 from crack_utils.errors import ParameterError
-from crack_utils.many.members import member_command, pick_member, read_members
-from crack_utils.many.pool import run_members, slots
-from crack_utils.many.progress import fitted, progress_table, state
-from crack_utils.store import Run
+from crack_utils.many import member_command, pick_member, progress_table, read_members, run_members, slots, state, visible_gpus
+from crack_utils.many.pool import Processes
+from crack_utils.many.progress import fitted
+from crack_utils.store import Run, claimed
 
 
 def write(home, text, name="trial"):
@@ -52,7 +52,7 @@ def test_named_members_keep_their_names_and_overrides_win(home):
 def test_a_file_without_a_sweep_is_one_run(home):
     (member,) = read_members(write(home, "epochs: 3"))
     assert (member.label, member.run.name) == ("", "trial")
-    with pytest.raises(ParameterError, match="is one run, no sweep: leave --member out"):
+    with pytest.raises(ParameterError, match="is one run, not a sweep: leave --member out"):
         pick_member(write(home, "epochs: 3"), None, "x")
     with pytest.raises(ParameterError, match="unknown member x"):
         pick_member(write(home, "sweep: {seeds: [1]}"), None, "x")
@@ -60,9 +60,9 @@ def test_a_file_without_a_sweep_is_one_run(home):
 
 def test_what_a_sweep_varies_is_not_overridden(home):
     path = write(home, "sweep: {grid: {epochs: [3, 4]}, seeds: [1]}")
-    with pytest.raises(ParameterError, match=r"epochs is what the sweep .* varies"):
+    with pytest.raises(ParameterError, match=r"the sweep .* varies epochs"):
         read_members(path, [["epochs", "5"]])
-    with pytest.raises(ParameterError, match="seed is what the sweep"):
+    with pytest.raises(ParameterError, match=r"the sweep .* varies seed"):
         read_members(path, [["seed", "5"]])
     assert {member.params.batch_size for member in read_members(path, [["batch_size", "2"]])} == {2}
 
@@ -82,12 +82,12 @@ def test_what_a_sweep_varies_is_not_overridden(home):
         ("{grid: {data_root: [a/b, a-b]}}", "2 members would be called data_root-a-b"),
         ("{seeds: 0}", "seeds should be a list"),
         ("{members: [], seeds: [1]}", "members should hold"),
-        ("{grid: {epochs: [3], epochs: [4]}}", r"epochs stands twice"),
-        ("{members: {figures: {}}}", "run_name 'trial/figures': figures is what a run calls a folder of its own"),
+        ("{grid: {epochs: [3], epochs: [4]}}", r"epochs appears twice"),
+        ("{members: {figures: {}}}", "run_name 'trial/figures': a run has a folder of its own called figures"),
         ("{grid: {epoch: [3]}}", r"member epoch-3: unknown parameter epoch; did you mean epochs\?"),
         ("{}", "should hold grid, members or seeds"),
-        ("{grid: {}}", "it has no members"),
-        ("{grid: {seed: [1]}, seeds: [2]}", "seed stands beside seeds"),
+        ("{grid: {}}", "the sweep has no members"),
+        ("{grid: {seed: [1]}, seeds: [2]}", "the sweep has both seed and seeds"),
         ("{grid: {epochs: [3, ten]}}", "member epochs-ten: epochs: should be a valid integer"),
     ],
 )
@@ -130,8 +130,8 @@ def test_a_member_that_fails_or_is_killed_takes_no_other_with_it(members):
     assert members[2].run.path("output.log").read_text() == "well\n"
 
 
-def test_a_member_another_process_works_on_is_left_to_it(members):
-    with members[0].claimed(run):
+def test_a_member_in_the_hands_of_another_process_is_left_to_it(members):
+    with claimed(members[0].run):
         states = run_members(members[:2], lambda _: python("print('well')"), slots(1), False, lambda _: None)
     assert states == {"seed1": "failed: in the hands of another process", "seed2": "finished"}
 
@@ -173,60 +173,73 @@ def test_as_many_run_at_once_as_there_are_places(members, tmp_path):
         assert threads == "1"
 
 
-def test_stopping_stops_the_members_and_starts_no_more(members):
-    def interrupt():
-        time.sleep(1.5)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    # A process started in the background ignores SIGINT, and so would this test.
+@pytest.fixture
+def interruptible():
+    """Let SIGINT raise KeyboardInterrupt. A process started in the background ignores SIGINT, and so would these tests."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    code = "import time; time.sleep(60)"
-    threading.Thread(target=interrupt).start()
-    started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        run_members(members, lambda _: python(code), slots(2), False, lambda _: None)
+    yield lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
     signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - started < 30
-    assert [member.run.path("output.log").exists() for member in members] == [True, True, False, False]
+
+
+LONG = "import time; print('begun', flush=True); time.sleep(60); print('whole')"
+
+
+def test_stopping_stops_the_members_and_starts_no_more(members, interruptible):
+    logs = [member.run.path("output.log") for member in members]
+
+    def interrupt():
+        while [log.is_file() and log.read_text() for log in logs[:2]] != ["begun\n", "begun\n"]:
+            time.sleep(0.05)
+        interruptible()
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_members(members, lambda _: python(LONG), slots(2), False, lambda _: None)
+    assert [log.read_text() for log in logs[:2]] == ["begun\n", "begun\n"]
+    assert not any(log.exists() for log in logs[2:])
 
 
 def test_gpus_get_one_member_each_and_cores_are_shared(monkeypatch):
-
     assert len(slots(3)) == 3
     assert all(int(slot["OMP_NUM_THREADS"]) >= 1 for slot in slots())
-    monkeypatch.setattr(sweep.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(sweep.os, "sched_getaffinity", lambda _: range(8), raising=False)
-    assert slots() == [{"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "4"}, {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "4"}]
-    assert slots(most=1) == [{"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "8"}]
+    gpus = visible_gpus(2)
+    assert slots(gpus=gpus, cores=8) == [
+        {"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "4"},
+        {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "4"},
+    ]
+    assert slots(most=1, gpus=gpus, cores=8) == [{"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "8"}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(4)] == ["3", "5", "3", "5"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(4, gpus=visible_gpus(2))] == ["3", "5", "3", "5"]
+    assert visible_gpus(0) == []
 
 
-def test_gpus_are_given_out_and_not_asked_for_and_cpu_members_share_cores(monkeypatch):
-
-    monkeypatch.setattr(sweep.torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(sweep.torch.cuda, "device_count", lambda: 2)
-    assert "CUDA_VISIBLE_DEVICES" not in slots(1, {"cpu"})[0]
+def test_gpus_are_given_out_and_not_asked_for_and_cpu_members_share_cores():
+    assert slots(1, {"cpu"}, gpus=["0", "1"], cores=4) == [{"OMP_NUM_THREADS": "4"}]
     with pytest.raises(ParameterError, match="a sweep gives each member a GPU of its own; say cuda or auto"):
         slots(None, {"cuda:1", "auto"})
 
 
-def test_a_stop_between_two_steps_starts_no_member(members, monkeypatch):
-    """The stop comes after a member is said to run and before its process is there."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def test_after_a_stop_no_process_starts_and_those_started_before_end():
+    processes = Processes()
+    process = processes.start(python("import time; time.sleep(60)"))
+    processes.stop()
+    assert processes.start(python("print('late')")) is None
+    assert process.wait(30) == -signal.SIGTERM
+
+
+def test_a_stop_between_two_steps_starts_no_member(members, interruptible):
+    """The stop comes after the member's state is running and before its process exists."""
 
     def show(states):
         if states["seed1"] == "running":
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            time.sleep(0.5)  # until the main thread waits for the member
+            interruptible()
             time.sleep(0.5)
 
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_members(members[:1], lambda _: python("import time; time.sleep(60)"), slots(1), False, show)
-    signal.signal(signal.SIGINT, before)
-    assert time.monotonic() - started < 30
+        run_members(members[:1], lambda _: python(LONG), slots(1), False, show)
+    assert members[0].run.path("output.log").read_text() == ""
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 10), (40, 8)])
@@ -256,7 +269,7 @@ def test_a_sweep_called_as_a_run_is_refused_before_any_work(home, capsys):
     run.folder.mkdir(parents=True)
     run.params.save(read_members(path)[0].params, {}, {})
     assert main(["sweep", str(path)]) == 1
-    assert "trial is a run, whose write-up the comparison would replace" in capsys.readouterr().err
+    assert "trial is a run, and the comparison would replace its write-up" in capsys.readouterr().err
     assert not (home / "runs/trial/seed1").exists()
 
 
@@ -295,7 +308,7 @@ def test_a_sweep_survives_a_killed_member_resumes_and_compares(home, tmp_path):
     assert "architecture-segdecnet_seed1: failed: killed by signal 9" in said
     assert "error: 1 of 4 runs failed; the same command tries them again" in said
     page = (home / "report" / "trial" / "index.html").read_text()
-    assert "Not finished and not in here: architecture-segdecnet_seed1." in page
+    assert "These runs have not finished and are left out: architecture-segdecnet_seed1." in page
     before = {member.run.name: member.run.path("output.log").stat().st_mtime_ns for member in read_members(path)}
 
     sweep = command(home, "-m", "crack_utils", "sweep", path, "--no-pages", "--jobs", "2")
@@ -318,7 +331,7 @@ def test_the_example_for_clusters_says_what_it_lacks(home, tmp_path):
     environment = {**os.environ, "CRACK_HOME": str(home), "PYTHONPATH": str(tmp_path)}
     script = [sys.executable, str(REPOSITORY / "docs" / "submit_sweep.py"), str(path)]
     done = subprocess.run(script, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (1, "error: this takes submitit; install it with pip install -e '.[cluster]'\n")
+    assert (done.returncode, done.stderr) == (1, "error: submitting jobs needs submitit; install it with pip install -e '.[cluster]'\n")
 
 
 @pytest.mark.slow

@@ -81,9 +81,9 @@ def test_where_it_fails_is_told_by_width_and_in_words():
     assert len(table) == 1  # other widths do not occur
     assert failures_table(found, 0.5)["Width of the crack"].tolist() == ["below 1.5 mm"]
     said = failures(found, test.per_image, None)
-    assert said.startswith("What share of the true cracks is found, by their width: below 3 px 66.7 %.")
-    assert "F1 lies below 0.5 on 2 of the 6 cracked test images, and is 0 on 2." in said
-    assert "0 % lie within 10 pixels of a crack" in said and "100 % lie farther off" in said
+    assert said.startswith("The network finds these shares of the true cracks, by width: below 3 px 66.7 %.")
+    assert "F1 is below 0.5 on 2 of 6 cracked test images, and 0 on 2." in said
+    assert "marked on these images, 0 % lie within 10 pixels of a crack" in said and "The other 100 % lie farther away" in said
     assert "wrongly marked" not in failures(*_results_and_rows((LINE, LINE)), 0.5)
 
 
@@ -105,9 +105,9 @@ def test_every_protocol_has_a_row():
 def test_lengths_come_in_millimetres_where_a_pixel_is_known():
     found, _ = results((LINE, LINE), (LINE, LINE))
     pixels = engineering_table(found, None).set_index("Measure")
-    assert pixels.loc["Length in all (px)", ["True", "Predicted", "Off by"]].tolist() == [98, 98, "+0.0 %"]
+    assert pixels.loc["Length, total (px)", ["True", "Predicted", "Off by"]].tolist() == [98, 98, "+0.0 %"]
     millimetres = engineering_table(found, 0.5).set_index("Measure")
-    assert millimetres.loc["Length in all (mm)", "True"] == 49
+    assert millimetres.loc["Length, total (mm)", "True"] == 49
     assert millimetres.loc["Width, mean (mm)", "True"] == 0.5
     assert millimetres.loc["Density (m per m²)", "True"] == pytest.approx(98 * 0.0005 / (2 * 2400 * 0.0005**2), rel=1e-4)
 
@@ -115,20 +115,20 @@ def test_lengths_come_in_millimetres_where_a_pixel_is_known():
 def test_leaks_are_told_with_figures_or_denied():
     found, _ = results((LINE, LINE), (FAR, LINE), leaking=["s0"])
     resolved = {"data": {"leaks": {}}}
-    assert "under their own or another name: 1. The network" in leaks(found, resolved)
+    assert "under the same or another name: 1. The network" in leaks(found, resolved)
     table = leaks_table(found).set_index("Figure")
     assert table.loc["F1 within 2 pixels"].tolist() == [0.5, 0]
     clean, _ = results((LINE, LINE), (FAR, LINE))
-    assert leaks(clean, resolved).startswith("None was found")
-    assert "before leaks were looked for" in leaks(clean, {"data": {}})
+    assert leaks(clean, resolved).startswith("No leak was found.")
+    assert leaks(clean, {"data": {}}) == "An earlier version trained this run and did not look for leaks."
 
 
 def test_few_photos_are_said_to_say_little():
     five = certainty(results(*FIVE_CRACKED)[0], PHOTOS)
-    assert "it comes out too narrow" in five and "5 cracked photos of test were drawn anew" in five
-    assert "No interval is given for crack-free images: they come from 2 photos, and fewer than 5 say too little." in five
+    assert "Intervals from fewer than 20 photos, as here, are too narrow." in five and "5 cracked photos of test were resampled" in five
+    assert "Crack-free images have no interval: they come from 2 photos, and an interval needs at least 5." in five
     four = certainty(results(*WITH_NEGATIVES)[0], PHOTOS)
-    assert "for cracked images: they come from 4 photos" in four and "drawn anew" not in four
+    assert "Cracked images have no interval: they come from 4 photos" in four and "resampled" not in four
     many = {"intervals": {"photos": {"cracked": 30, "crack_free": 40}}}
     assert "narrow" not in certainty(many, PHOTOS) and "30 cracked photos and 40 crack-free photos" in certainty(many, PHOTOS)
     assert "5 cracked drawn scenes of test" in certainty(results(*FIVE_CRACKED)[0], {"drawn": True})
@@ -138,7 +138,7 @@ def test_a_table_gives_no_interval_that_the_words_deny():
     found, _ = results(*[(LINE, LINE), (BESIDE, LINE), (FAR, LINE)], *[(FAR, NOTHING), (NOTHING, NOTHING)] * 3)
     cells = headline_table(found).set_index("Figure")["95 % interval"]
     assert {name for name, cell in cells.items() if cell} == {"Crack-free images called cracked", "Pixels marked on crack-free images"}
-    assert "for cracked images: they come from 3 photos" in certainty(found, PHOTOS)
+    assert "Cracked images have no interval: they come from 3 photos" in certainty(found, PHOTOS)
     assert found["intervals"]["decision"]["precision"] == found["intervals"]["decision"]["recall"] == [None, None]
 
 
@@ -153,24 +153,26 @@ def test_without_crack_free_images_the_decision_is_said_to_be_right_by_construct
         )
 
     neither = said((8, 0, 2, 0), (5, 0, 0, 0))
-    assert "The test set holds no image without a crack, so precision is 1 by construction." in neither
-    assert "Val holds none either: nothing was there to be told apart, and the threshold is val's lowest score." in neither
+    assert "The test set has no crack-free image, so precision is 1 by construction." in neither
+    assert "Val has no crack-free image either, so the threshold is the lowest score of val." in neither
     assert "no cracked image was found" in said((0, 0, 10, 0), (5, 0, 0, 0))
     only_val = said((8, 1, 2, 3), (5, 0, 0, 0))
-    assert "by construction" not in only_val and "Val holds none: nothing was there" in only_val
+    assert "by construction" not in only_val and "Val has no crack-free image, so the threshold is the lowest score" in only_val
     assert "calling every test image cracked gives F1 0.833 and accuracy 0.714" in only_val
     assert "the decision has not been learned" in said((8, 1, 2, 3), (5, 2, 0, 0))
     both = said((8, 1, 2, 3), (5, 1, 0, 2))
-    assert "construction" not in both and "told apart" not in both and "learned" not in both
-    assert "So nothing was there to be told apart, and the threshold is test's lowest" in said(*[(8, 0, 2, 0)] * 2, validate_on_test=True)
+    assert "construction" not in both and "lowest score" not in both and "learned" not in both
+    assert "Therefore the threshold is the lowest score of test." in said(*[(8, 0, 2, 0)] * 2, validate_on_test=True)
     assert "random weights" in said((8, 1, 2, 3), (5, 1, 0, 2), decision_loss=False)
 
 
 def test_lengths_and_widths_are_summed_up_in_a_sentence():
     found, _ = results((LINE, LINE), (NOTHING, LINE))
-    said = "The predicted cracks are 49 px long in all, 50 % of the true 98 px; on average they are 1.0 px wide, the true ones 1.0 px."
-    assert engineering(found, None) == said
-    assert "24 mm long in all" in engineering(found, 0.5)
+    assert engineering(found, None) == (
+        "The predicted cracks are 49 px long in total, 50 % of the true 98 px. "
+        "The predicted cracks are 1.0 px wide on average, the true cracks 1.0 px."
+    )
+    assert "24 mm long in total" in engineering(found, 0.5)
     assert engineering(results((NOTHING, LINE))[0], None).endswith("0 % of the true 49 px.")
 
 
@@ -179,8 +181,8 @@ def test_sensitivity_names_the_cost_of_the_choice():
     curves = test.curves.add_prefix("test_")
     said = sensitivity(found, {"validate_on_test": False, "lowered_threshold": False}, curves)
     best = curves["test_f1"].max()
-    assert f"the best any threshold would have given is {best:.3f}" in said
-    assert f"At the chosen threshold 0.500 F1 on test is {curves['test_f1'].iloc[np.abs(curves.index - 0.5).argmin()]:.3f}" in said
+    assert f", known only afterwards) gives {best:.3f}." in said
+    assert f"At the chosen threshold 0.500, F1 on test is {curves['test_f1'].iloc[np.abs(curves.index - 0.5).argmin()]:.3f}" in said
 
 
 def test_who_chose_is_told_truly():

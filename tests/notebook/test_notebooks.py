@@ -1,7 +1,8 @@
-"""The notebooks as files, and executed by real papermill in these very words of the README."""
+"""The notebooks as files, and executed by papermill with the commands of the docs."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from compared_runs import four_runs
 from conftest import REPOSITORY, write_dataset
 
 from crack_utils.config import PARAMETER_DEFAULTS, PARAMETER_HELP
@@ -37,7 +39,7 @@ def test_cells_choose_call_and_show(name):
     assert [cell.metadata.get("tags") for cell in code].index(["parameters"]) == 0
     for cell in code[1:]:
         lines = cell.source.splitlines()
-        assert len(lines) <= 12
+        assert len(lines) <= 10
         assert not any(line.startswith(("def ", "class ", "!", "%")) for line in lines)
 
 
@@ -58,13 +60,13 @@ def test_notebook_parameters_are_the_run_parameters(name):
 
 
 def test_every_notebook_of_a_run_hears_of_validation_on_test():
-    """explore and train read it as a parameter, the others from the run's facts; all warn of it."""
+    """explore and train have the parameter. The other notebooks read the run's facts. All of them show a warning."""
     assert "validate_on_test" in parameters("explore")
     assert "validate_on_test" in parameters("train")
 
 
 def in_notebooks(home, *command, **more):
-    """Run a command from ``notebooks/`` as a user with the environment activated would."""
+    """Run a command in ``notebooks/``, as a user in an activated environment does."""
     environment = {**os.environ, "CRACK_HOME": str(home), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **more}
     return subprocess.run(command, cwd=REPOSITORY / "notebooks", env=environment, capture_output=True, text=True, timeout=900)
 
@@ -80,7 +82,7 @@ def test_papermill_explains_every_parameter(name):
 
 @pytest.mark.slow
 def test_train_then_evaluate_then_visualize_each_alone(home, tmp_path):
-    """The words of the README, with fewer epochs and images."""
+    """The commands of the docs, with fewer epochs and images."""
     out = tmp_path / "out.ipynb"
     done = in_notebooks(home, "papermill", "train.ipynb", out, "-p", "epochs", "1", "-p", "images_per_split", "6")
     assert done.returncode == 0, done.stderr
@@ -94,7 +96,7 @@ def test_train_then_evaluate_then_visualize_each_alone(home, tmp_path):
 
     done = in_notebooks(home, "papermill", "report.ipynb", out)
     assert done.returncode != 0
-    assert "MissingRun: run" in done.stderr  # evaluation comes first
+    assert re.search(r"MissingRun: .*metrics.json is missing; train the run first, then evaluate", done.stderr)
     for name in ("evaluate", "visualize", "report"):
         done = in_notebooks(home, "papermill", f"{name}.ipynb", out)
         assert done.returncode == 0, done.stderr
@@ -125,7 +127,7 @@ def test_a_folder_of_ones_own_is_found_from_the_current_folder(home, tmp_path):
     [
         ("train.ipynb", ["-p", "epoch", "4"], "ParameterError: unknown parameter epoch; did you mean epochs?"),
         ("train.ipynb", ["-p", "epochs", "ten"], "ParameterError: epochs: should be a valid integer"),
-        ("evaluate.ipynb", [], "MissingRun: there is no finished training yet; train comes first"),
+        ("evaluate.ipynb", [], "MissingRun: there is no finished training yet; train a run first"),
     ],
 )
 def test_bad_input_stops_a_notebook_with_one_message(home, tmp_path, notebook, words, message):
@@ -134,3 +136,17 @@ def test_bad_input_stops_a_notebook_with_one_message(home, tmp_path, notebook, w
     assert message in done.stderr
     assert "ipykernel" not in done.stderr.split("Exception encountered")[-1]  # no traceback of ours
     assert not list((home / "runs").iterdir())
+
+
+@pytest.mark.slow
+def test_runs_are_compared_by_papermill(home, tmp_path):
+    runs = four_runs(tmp_path)
+    done = in_notebooks(home, "papermill", "compare.ipynb", tmp_path / "out.ipynb", "-p", "runs", "trial/*")
+    assert done.returncode == 0, done.stderr
+    shown = json.dumps(nbformat.read(tmp_path / "out.ipynb", as_version=4)).replace("<wbr>", "")
+    assert "4 runs of 2 combinations" in shown
+    assert shown.count("image/png") >= 2
+    assert all(run.name.removeprefix("trial/") in shown for run in runs)
+    done = in_notebooks(home, "papermill", "compare.ipynb", tmp_path / "out.ipynb", "-p", "runs", "nothing/*")
+    assert done.returncode != 0
+    assert "MissingRun: no evaluated run is called nothing/*" in done.stderr

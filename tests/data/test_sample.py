@@ -1,11 +1,16 @@
+import functools
 import hashlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from crack_utils.data import SPLITS, STAMP, Pair, ensure_sample, find_negatives, find_pairs, is_drawn, write_sample
+from crack_utils.data import SPLITS, Pair, ensure_sample, is_drawn
+from crack_utils.data.layouts.folders import find_negatives, find_pairs
+from crack_utils.data.sample import STAMP, write_sample
 from crack_utils.errors import DataError
+
+write_few = functools.partial(write_sample, photos=dict.fromkeys(SPLITS, 1))
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +39,16 @@ def test_it_says_that_it_is_drawn(drawn):
     assert "not photos" in (drawn / STAMP).read_text()
 
 
-def test_the_seed_alone_decides_every_byte(tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
-    digests = [digest(ensure_sample(tmp_path / name, seed)) for name, seed in (("a", 3), ("b", 3), ("c", 4))]
+def test_the_seed_alone_decides_every_byte(tmp_path):
+    digests = [digest(ensure_sample(tmp_path / name, seed, write_few)) for name, seed in (("a", 3), ("b", 3), ("c", 4))]
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_an_old_drawing_is_replaced_and_anything_else_is_left_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
-    folder = ensure_sample(tmp_path / "sample")
+def test_an_old_drawing_is_replaced_and_anything_else_is_left_alone(tmp_path):
+    folder = ensure_sample(tmp_path / "sample", write=write_few)
     before = digest(folder)
     (folder / STAMP).write_text("drawn by an older program")
-    assert digest(ensure_sample(folder)) == before
+    assert digest(ensure_sample(folder, write=write_few)) == before
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "mine.jpg").touch()
     with pytest.raises(DataError, match="not a drawn sample"):
@@ -53,20 +56,14 @@ def test_an_old_drawing_is_replaced_and_anything_else_is_left_alone(tmp_path, mo
     assert (tmp_path / "photos" / "mine.jpg").exists()
 
 
-def test_processes_that_draw_at_once_leave_what_one_of_them_reads(tmp_path, monkeypatch):
-    monkeypatch.setattr(sample, "PHOTOS", {"train": 1, "val": 1, "test": 1})
-    draw = write_sample
-
+def test_processes_that_draw_at_once_leave_what_one_of_them_reads(tmp_path):
     def overtaken(folder, seed):
-        draw(folder, seed)
-        with monkeypatch.context() as other:
-            other.setattr(sample, "write_sample", draw)
-            ensure_sample(tmp_path / "sample", seed)
+        write_few(folder, seed)
+        ensure_sample(tmp_path / "sample", seed, write_few)  # the other process
         (tmp_path / "sample" / "read.txt").touch()
 
-    monkeypatch.setattr(sample, "write_sample", overtaken)
-    folder = ensure_sample(tmp_path / "sample")
-    assert (folder / "read.txt").exists()  # the other's, untouched
+    folder = ensure_sample(tmp_path / "sample", write=overtaken)
+    assert (folder / "read.txt").exists()  # the other process's sample, unchanged
     assert [path.name for path in tmp_path.iterdir()] == ["sample"]
 
 

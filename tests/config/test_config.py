@@ -1,6 +1,20 @@
+import dataclasses
+import subprocess
+import sys
+
 import pytest
 
-from crack_utils.config import PARAMETER_DEFAULTS, PARAMETER_HELP, check_run_name, parse_parameters, read_yaml, resolve_folders
+from crack_utils.config import (
+    DATA_PARAMETERS,
+    PARAMETER_DEFAULTS,
+    PARAMETER_HELP,
+    UNIDENTIFYING,
+    RunParameters,
+    check_run_name,
+    parse_parameters,
+    read_yaml,
+    resolve_folders,
+)
 from crack_utils.errors import ParameterError
 
 
@@ -32,6 +46,22 @@ def test_every_parameter_has_help_that_papermill_can_show():
     assert all(help and "#" not in help for help in PARAMETER_HELP.values())
 
 
+def test_the_tables_of_parameters_come_from_the_fields():
+    names = [field.name for field in dataclasses.fields(RunParameters)]
+    assert list(PARAMETER_HELP) == list(PARAMETER_DEFAULTS) == names
+    assert parse_parameters({}).as_dict() == PARAMETER_DEFAULTS
+    assert set(UNIDENTIFYING) == {"device", "num_workers", "mm_per_px", "record_run"}
+    images = {"dataset", "data_root", "negatives_root", "input_width", "input_height", "input_channels", "images_per_split", "split_seed"}
+    choices = {"photo_disjoint", "use_negatives", "train_negatives", "evaluate_negatives", "validate_on_test"}
+    assert set(DATA_PARAMETERS) == images | choices
+
+
+def test_the_room_imports_neither_torch_nor_numpy():
+    code = "from crack_utils.config import *; import sys; print({'torch', 'numpy'} & {*sys.modules}, parse_parameters)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("set() <function parse_parameters")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -48,7 +78,7 @@ def test_every_parameter_has_help_that_papermill_can_show():
         ({"dataset": "crack501"}, "dataset: should be 'sample', 'crack500', .* or 'folder', got 'crack501'"),
         ({"device": "gpu"}, "device: should be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
         ({"architecture": "segdecnet+"}, "architecture: should be 'segdecnet', .* or 'segformer'"),
-        ({"encoder": "resnet18"}, "encoder and pretrained are for unet and segformer"),
+        ({"encoder": "resnet18"}, "encoder and pretrained need architecture unet or segformer; segdecnet has its own encoder"),
         (
             {"scheduler": "linear"},
             "scheduler: should be cosine, or 'step N FACTOR' with .* such as 'step 5 0.95', got 'linear'",
@@ -57,9 +87,12 @@ def test_every_parameter_has_help_that_papermill_can_show():
         ({"scheduler": "step 1 1000"}, "with FACTOR above 0 and up to 1"),
         ({"scheduler": "step 5 0.0"}, "with FACTOR above 0 and up to 1"),
         ({"augmentation_parts": ""}, "augmentation_parts: should be some of .*; for none set augmentation to False"),
-        ({"blackening": True, "decision_loss": False}, "blackening and lowered_threshold go by the decision"),
-        ({"lowered_threshold": True, "decision_loss": False}, "go by the decision, which decision_loss False leaves untrained"),
-        ({"best_model_type": "dec", "decision_loss": False}, "which decision_loss False leaves untrained; use seg"),
+        ({"blackening": True, "decision_loss": False}, "blackening and lowered_threshold need a trained decision"),
+        ({"lowered_threshold": True, "decision_loss": False}, "need a trained decision, but decision_loss is False"),
+        (
+            {"best_model_type": "dec", "decision_loss": False},
+            "best_model_type dec needs a trained decision, but decision_loss is False; use seg",
+        ),
         ({"epochs": 3, "warmup_epochs": 3}, "warmup_epochs 3 must be below epochs 3"),
         ({"augmentation_parts": "flip"}, "augmentation_parts: should be some of horizontal_flip, .*, got 'flip'"),
         ({"momentum": 1}, "momentum: should be less than 1"),
@@ -69,7 +102,7 @@ def test_every_parameter_has_help_that_papermill_can_show():
         ({"optimizer": "lion"}, "optimizer: should be 'adam', 'adamw' or 'sgd', got 'lion'"),
         ({"hard_negative_mining": 1.5}, "hard_negative_mining: should be a share from 0 to 1"),
         ({"hard_negative_mining": "most"}, "hard_negative_mining: should be a share such as 0.2, or 'k of b' such as '5 of 10, min 0.1'"),
-        ({"hard_negative_mining": "5 of 10"}, "hard_negative_mining '5 of 10' needs k below b, and b as batch_size 1"),
+        ({"hard_negative_mining": "5 of 10"}, "hard_negative_mining '5 of 10' needs k below b, and b = batch_size 1"),
         ({"hard_negative_mining": "4 of 4", "batch_size": 4}, "needs k below b"),
     ],
 )
@@ -103,7 +136,7 @@ def test_negatives_are_evaluated_on_the_sample_unless_said_otherwise():
 def test_relative_folders_count_from_the_base(tmp_path):
     resolved = resolve_folders({"data_root": "a/../b", "epochs": 3, "negatives_root": None}, tmp_path)
     assert resolved == {"data_root": str(tmp_path / "b"), "epochs": 3, "negatives_root": None}
-    with pytest.raises(ParameterError, match="data_root: '~nouser/x' is no usable folder"):
+    with pytest.raises(ParameterError, match="data_root: '~nouser/x' is not the name of a folder"):
         resolve_folders({"data_root": "~nouser/x"})
 
 
@@ -154,5 +187,5 @@ def test_a_key_may_be_merged_over_but_not_written_twice(tmp_path):
     path.write_text("a: &a {epochs: 1, seed: 2}\nb: &b {<<: *a, epochs: 3}\nc: {<<: *b}\n")
     assert read_yaml(path)["c"] == {"epochs": 3, "seed": 2}
     path.write_text("epochs: 1\nepochs: 2\n")
-    with pytest.raises(ParameterError, match="epochs stands twice"):
+    with pytest.raises(ParameterError, match="epochs appears twice"):
         read_yaml(path)
