@@ -1,4 +1,4 @@
-# Each target is one plain command; README shows it for machines without make.
+# Each target runs plain commands. README shows the same commands for machines without make.
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= sample

@@ -1,14 +1,13 @@
 """The command line: ``python -m crack_utils run runs/sample.yaml``."""
 
 import argparse
-import math
 import signal
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from crack_utils.config import RunParameters, check_run_name
+from crack_utils.config import RunParameters, check_run_name, parse_parameters
 from crack_utils.errors import UserError
 from crack_utils.many import find_runs, member_command, pick_member, printer, progress_table, read_members, state, text_of
 from crack_utils.store import Run, find_run
@@ -33,89 +32,55 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands. Its result has the function of the command in ``command``."""
+    """The parser of all commands. Its result has the command's function in ``command``."""
     parser = argparse.ArgumentParser(prog="python -m crack_utils", description="Train a crack-segmentation network and report on it.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_configured(commands, "run", run, "execute explore, train, evaluate, visualize and report; render the pages")
-    _add_configured(commands, "train", train, "train without Jupyter")
-    _add_configured(commands, "sweep", sweep, "run the members of a sweep side by side and compare them on one page")
-    _add_commands_of_runs(commands)
-    _add_commands_of_the_program(commands)
+
+    def add(command: Callable[[argparse.Namespace], Any], help: str, *shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added = commands.add_parser(command.__name__, help=help, parents=shared)
+        added.set_defaults(command=command)
+        return added
+
+    configured, member, no_pages, pages, named = _shared_options()
+    add(run, "execute explore, train, evaluate, visualize and report; render the pages", configured, member, no_pages, pages)
+    add(train, "train without Jupyter", configured, member)
+    added = add(sweep, "run the members of a sweep side by side and compare them on one page", configured, no_pages)
+    added.add_argument("--jobs", type=_at_least_1, help="members at a time; default: one for each GPU, or as cores and memory allow")
+    added.add_argument("--list", action="store_true", help="only list the members and how far each is")
+    add(evaluate, "evaluate a trained run without Jupyter", named)
+    add(render, "render the pages of a trained run again from its files", named, pages)
+    added = add(predict, "find the cracks in photos with an evaluated run", named)
+    added.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size")
+    added.add_argument("--mm-per-px", help="side of a pixel on the road in mm; default: the value of the run, if any")
+    added.add_argument("--output", type=Path, default=Path(), help="folder for PHOTO_cracks.png and PHOTO_mask.png; default: this one")
+    added = add(compare, "compare evaluated runs on one page")
+    added.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
+    added.add_argument("--name", default="compare", help="folder under report/ for the page; default: compare")
+    added = add(bench, "measure speed, memory and sizes")
+    added.add_argument("what", choices=["evaluation", "report"], help="the counts at 180 thresholds, or a report of 1124 test images")
+    add(parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")
     return parser
 
 
-def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], Any], help: str) -> argparse.ArgumentParser:
-    added = commands.add_parser(name, help=help)
-    added.set_defaults(command=command)
-    return added
-
-
-def _add_configured(commands: Any, name: str, command: Callable[[argparse.Namespace], Any], help: str) -> None:
-    """Add a command that takes a configuration file."""
-    added = _add(commands, name, command, help)
-    added.add_argument("configuration", help="a YAML file such as runs/sample.yaml")
+def _shared_options() -> list[argparse.ArgumentParser]:
+    """The options that several commands share: of a configuration, of a member, of a command with and without pages, of a run."""
+    configured, member, no_pages, pages, named = shared = [argparse.ArgumentParser(add_help=False) for _ in range(5)]
+    configured.add_argument("configuration", help="a YAML file such as runs/sample.yaml")
     pair = {"nargs": 2, "metavar": ("NAME", "VALUE")}
-    added.add_argument("-p", **pair, action="append", default=[], dest="overrides", help="override a parameter")
-    if name == "sweep":
-        added.add_argument("--jobs", type=_at_least_1, help="members at a time; default: one for each GPU, or as cores and memory allow")
-        added.add_argument("--list", action="store_true", help="only list the members and how far each is")
-    else:
-        added.add_argument("--member", help="which run of a sweep")
-    added.add_argument("--overwrite", action="store_true", help="drop a training with other parameters and the same run name")
-    if name == "run":
-        _add_page_options(added)
-    if name != "train":
-        added.add_argument("--no-pages", action="store_false", dest="pages", help="only train and evaluate, without Jupyter")
-
-
-def _add_commands_of_runs(commands: Any) -> None:
-    """Add the commands that take runs."""
-    added = {
-        name: _add(commands, name, command, help)
-        for name, command, help in (
-            ("evaluate", evaluate, "evaluate a trained run without Jupyter"),
-            ("render", render, "render the pages of a trained run again from its files"),
-            ("predict", predict, "find the cracks in photos with an evaluated run"),
-        )
-    }
-    for parser in added.values():
-        parser.add_argument("name", help="the run's name, such as sample")
-    _add_page_options(added["render"])
-    parser = added["predict"]
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size")
-    parser.add_argument("--mm-per-px", type=_above_0, help="side of a pixel on the road in mm; default: the value of the run, if any")
-    parser.add_argument("--output", type=Path, default=Path(), help="folder for PHOTO_cracks.png and PHOTO_mask.png; default: this one")
-    parser = _add(commands, "compare", compare, "compare evaluated runs on one page")
-    parser.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
-    parser.add_argument("--name", default="compare", help="folder under report/ for the page; default: compare")
-
-
-def _add_commands_of_the_program(commands: Any) -> None:
-    """Add the commands that take no run."""
-    parser = _add(commands, "bench", bench, "measure speed, memory and sizes")
-    parser.add_argument("what", choices=["evaluation", "report"], help="the counts at 180 thresholds, or a report of 1124 test images")
-    _add(commands, "parameters", parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")
-
-
-def _add_page_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pdf", action="store_true", help="also print the write-up with this machine's Chromium")
-    parser.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="time limit of a notebook's cell; default: none")
+    configured.add_argument("-p", **pair, action="append", default=[], dest="overrides", help="override a parameter")
+    configured.add_argument("--overwrite", action="store_true", help="drop a training with other parameters and the same run name")
+    member.add_argument("--member", help="which run of a sweep")
+    no_pages.add_argument("--no-pages", action="store_false", dest="pages", help="only train and evaluate, without Jupyter")
+    pages.add_argument("--pdf", action="store_true", help="also print the write-up with this machine's Chromium")
+    pages.add_argument("--timeout", type=_at_least_1, metavar="SECONDS", help="time limit of a notebook's cell; default: none")
+    named.add_argument("name", help="the run's name, such as sample")
+    return shared
 
 
 def _at_least_1(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"should be a whole number of at least 1, got {text!r}")
     return int(text)
-
-
-def _above_0(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"should be a number above 0, got {text!r}")
-    return value
 
 
 # --- commands: imports inside functions, so that training needs no Jupyter and --help no torch -----------------------
@@ -216,8 +181,9 @@ def predict(options: argparse.Namespace) -> None:
     from crack_utils.evaluation import Predictor
     from crack_utils.reporting.photo import predict_file
 
-    predictor = Predictor(find_run(options.name))
-    mm_per_px = options.mm_per_px or predictor.params.mm_per_px
+    run, mm_per_px = find_run(options.name), parse_parameters({"mm_per_px": options.mm_per_px}).mm_per_px
+    predictor = Predictor(run)
+    mm_per_px = mm_per_px or predictor.params.mm_per_px
     failed = 0
     for photo in options.photos:
         try:

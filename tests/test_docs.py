@@ -24,7 +24,7 @@ from PIL import Image
 
 from crack_utils import __main__ as command_line
 from crack_utils.config import DATASETS, NETWORKS, PARAMETER_HELP, UNIDENTIFYING
-from crack_utils.data.cutting import CUT_SIZE, LARGEST_UNCUT
+from crack_utils.data.crops import CUT_SIZE, LARGEST_UNCUT
 from crack_utils.data.splits import DRAWN_SHARES
 from crack_utils.many import read_members
 from crack_utils.metrics import SEG_THRESHOLDS

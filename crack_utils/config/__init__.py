@@ -8,11 +8,9 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "checks": ["check_input_size"],
-        "choices": ["AUGMENTATIONS", "DATASETS", "NETWORKS", "Network"],
-        "files": ["FOLDERS", "read_yaml", "resolve_folders"],
-        "parameters": ["DATA_PARAMETERS", "PARAMETER_DEFAULTS", "PARAMETER_HELP", "UNIDENTIFYING", "RunParameters"],
-        "parsing": ["check_names", "parse_parameters", "plain"],
-        "run_names": ["FOLDERS_OF_A_RUN", "check_run_name", "is_run_name"],
+        "checks": ["check_input_size", "check_names"],
+        "choices": ["AUGMENTATIONS", "DATASETS", "NETWORKS", "Network", "plain"],
+        "files": ["FOLDERS", "FOLDERS_OF_A_RUN", "check_run_name", "is_run_name", "read_yaml", "resolve_folders"],
+        "parameters": ["DATA_PARAMETERS", "PARAMETER_DEFAULTS", "PARAMETER_HELP", "UNIDENTIFYING", "RunParameters", "parse_parameters"],
     },
 )

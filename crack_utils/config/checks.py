@@ -1,7 +1,9 @@
-"""Checks of run parameters: each alone, and all together."""
+"""Checks of run parameters: names, each value alone, and all together."""
 
 import contextlib
+import difflib
 import re
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from crack_utils.config.choices import AUGMENTATIONS, ENCODERS, listing
@@ -11,7 +13,21 @@ if TYPE_CHECKING:
     from crack_utils.config.parameters import RunParameters
 
 HARD_BATCHES = re.compile(r"(\d+) of (\d+)(?:, min (0?\.\d+))?")
-SCHEDULE = re.compile(r"cosine|step [1-9]\d* (0?\.\d*[1-9]\d*|1|1\.0+)")
+SCHEDULE = r"cosine|step [1-9]\d* (0?\.\d*[1-9]\d*|1|1\.0+)"
+FORMS = {  # the form of a text, and the error message for other texts
+    "device": (r"auto|cpu|mps|cuda(:\d{1,3})?", "should be auto, cpu, mps, cuda or cuda:N"),
+    "hard_negative_mining": (HARD_BATCHES, "should be a share such as 0.2, or 'k of b' such as '5 of 10, min 0.1'"),
+    "scheduler": (SCHEDULE, "should be cosine, or 'step N FACTOR' with FACTOR above 0 and up to 1, such as 'step 5 0.95'"),
+}
+
+
+def check_names(names: Iterable[str], known: Collection[str], what: str = "parameter") -> None:
+    """Raise ParameterError for an unknown name, with the nearest known one."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+            raise ParameterError(f"unknown {what} {name}{hint}")
 
 
 def tidy(name: str, value: Any, takes_bool: bool) -> Any:
@@ -30,41 +46,19 @@ def tidy(name: str, value: Any, takes_bool: bool) -> Any:
     return None if value == "" else value
 
 
-def share_or_hard_batches(value: float | str) -> float | str:
-    """The value, if it is a share from 0 to 1, or has the form "k of b"."""
-    if isinstance(value, float) and not 0 <= value <= 1:
+def check(name: str, value: Any) -> Any:
+    """A value of the right type, as the run keeps the value. Raise ValueError for a value that the parameter cannot have."""
+    form, message = FORMS.get(name, (None, None))
+    if form and isinstance(value, str) and not re.fullmatch(form, value):
+        raise ValueError(message)
+    if name == "hard_negative_mining" and isinstance(value, float) and not 0 <= value <= 1:
         raise ValueError("should be a share from 0 to 1, such as 0.2")
-    if isinstance(value, str) and not HARD_BATCHES.fullmatch(value):
-        raise ValueError("should be a share such as 0.2, or 'k of b' such as '5 of 10, min 0.1'")
-    return value
-
-
-def known_schedule(value: str | None) -> str | None:
-    """The value, if it is a schedule of the learning rate."""
-    if value is not None and not SCHEDULE.fullmatch(value):
-        raise ValueError("should be cosine, or 'step N FACTOR' with FACTOR above 0 and up to 1, such as 'step 5 0.95'")
-    return value
-
-
-def known_parts(value: str) -> str:
-    """The value with one space between parts, if all parts are in AUGMENTATIONS."""
-    parts = value.replace(",", " ").split()
-    if not set(parts) <= set(AUGMENTATIONS):
-        raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}")
-    return " ".join(parts)
-
-
-def known_device(value: str) -> str:
-    """The value, if it is the name of a device."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
-        raise ValueError("should be auto, cpu, mps, cuda or cuda:N")
-    return value
-
-
-def divisible_by_8(value: int | None) -> int | None:
-    """The value, if it can be a side of the network's input."""
-    if value is not None and value % 8:
+    if name in ("input_width", "input_height") and value is not None and value % 8:
         raise ValueError(f"must be divisible by 8; try {value // 8 * 8 or 8} or {value // 8 * 8 + 8}")
+    if name == "augmentation_parts":
+        value = " ".join(value.replace(",", " ").split())
+        if not set(value.split()) <= set(AUGMENTATIONS):
+            raise ValueError(f"should be some of {', '.join(AUGMENTATIONS)}")
     return value
 
 

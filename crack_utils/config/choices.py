@@ -1,21 +1,17 @@
-"""The named choices of some parameters: networks, data sets, parts of the augmentation."""
+"""The named choices of some parameters: networks, data sets, parts of the augmentation. Names and values as text."""
 
+import math
+import numbers
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Network(NamedTuple):
-    """A value of the parameter ``architecture``.
+    """A value of the parameter ``architecture``."""
 
-    Args:
-        target: ``file:callable`` in the room ``networks``; :func:`crack_utils.networks.build_model` lists the arguments of the callable.
-        title: the network's name on pages.
-        encoder: the default encoder, if the network has a choice of encoders.
-    """
-
-    target: str
-    title: str
-    encoder: str | None = None
+    target: str  # ``file:callable`` in the room ``networks``; build_model lists the arguments of the callable
+    title: str  # the network's name on pages
+    encoder: str | None = None  # the default encoder, if the network has a choice of encoders
 
 
 NETWORKS = {
@@ -35,3 +31,13 @@ def listing(names: Iterable[str]) -> str:
     """Names as an English list: ``a, b or c``."""
     *first, last = names
     return f"{', '.join(first)} or {last}"
+
+
+def plain(value: Any) -> str:
+    """A value as text: six significant digits, seven for numbers close to 1, whole numbers as they are."""
+    is_fraction = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral)
+    if value is None or (is_fraction and math.isnan(value)):
+        return "none"
+    if is_fraction:
+        return f"{value:.7g}" if 0.999 < value < 1 else f"{value:.6g}"
+    return str(value)

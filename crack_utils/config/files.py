@@ -1,5 +1,6 @@
-"""Configuration files, and the folders that parameters name."""
+"""Configuration files, the folders that parameters name, and run names."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ import yaml
 from crack_utils.errors import ParameterError
 
 FOLDERS = ("data_root", "negatives_root")  # parameters that name folders
+FOLDERS_OF_A_RUN = {"examples", "figures", "predictions"}  # a run has folders of these names inside its own
+LONGEST_NAME = 200  # bytes between two slashes; file systems allow 255, and temporary files have longer names than the run
+RUN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*")
 
 
 class _Loader(yaml.SafeLoader):
@@ -23,11 +27,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The values in a configuration file.
-
-    Raises:
-        ParameterError: the file is missing, or does not hold ``name: value`` lines.
-    """
+    """The values in a configuration file. Raise ParameterError if the file is missing, or does not hold ``name: value`` lines."""
     path = Path(path)
     if not path.is_file():
         raise ParameterError(f"no configuration {path}; run configurations are YAML files such as runs/sample.yaml")
@@ -53,3 +53,26 @@ def resolve_folders(values: dict[str, Any], base: Path | None = None) -> dict[st
             except (RuntimeError, ValueError, OSError) as error:
                 raise ParameterError(f"{name}: {value!r} is not the name of a folder ({error}); correct the path") from None
     return resolved
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a run can have this name."""
+    return _problem(name) is None
+
+
+def check_run_name(name: str) -> str:
+    """The name itself. Raise ParameterError if a run cannot have this name."""
+    if problem := _problem(name):
+        raise ParameterError(f"run_name {name!r}: {problem}")
+    return name
+
+
+def _problem(name: str) -> str | None:
+    parts = name.split("/")
+    if taken := FOLDERS_OF_A_RUN.intersection(parts[1:]):
+        return f"a run has a folder of its own called {taken.pop()}; choose another name"
+    if max(len(part.encode(errors="replace")) for part in parts) > LONGEST_NAME:
+        return f"a part is longer than {LONGEST_NAME} bytes between slashes; shorten the name, or name the members"
+    if not RUN_NAME.fullmatch(name) or ".." in name or name.endswith((".yaml", ".yml")):
+        return "use letters, digits, '.', '_', '+', '-', with '/' for folders, such as trials/first"
+    return None

@@ -1,37 +1,32 @@
-"""The run parameters: one typed, frozen, validated object."""
+"""The run parameters: one typed, frozen, validated object, made from names and values as people write them."""
 
 import dataclasses
 import hashlib
 import json
 from typing import Any, Literal, get_args
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from crack_utils.config import checks
 from crack_utils.config.choices import AUGMENTATIONS, DATASETS, ENCODERS, NETWORKS, listing
+from crack_utils.errors import ParameterError
 
 
 def parameter(default: Any, help: str, is_data: bool = False, identifies: bool = True, **limits: Any) -> Any:
-    """A field of :class:`RunParameters`.
+    """A field of :class:`RunParameters`, with pydantic's ``limits`` (``ge``, ``gt``, ``le``, ``lt``).
 
     Args:
-        default: the published run's value.
         help: one line without #; the notebooks' parameter cells, papermill and docs/parameters.md show it.
         is_data: the parameter decides which images a run uses. ``explore.ipynb`` has this parameter too.
         identifies: the parameter changes the result; runs with different values are different runs.
-        limits: pydantic's ``ge``, ``gt``, ``le``, ``lt``.
     """
     return Field(default, description=help, json_schema_extra={"is_data": is_data, "identifies": identifies}, **limits)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False))
 class RunParameters:
-    """Everything that decides a run. The defaults are those of the published run that the report re-creates.
-
-    Raises:
-        pydantic.ValidationError: a value has the wrong type or is out of range. ``parse_parameters`` says so in plain words.
-    """
+    """Everything that decides a run. The defaults are those of the published run that the report re-creates."""
 
     dataset: Literal[DATASETS] = parameter("sample", listing(DATASETS).replace("sample", "sample (drawn by a program)", 1), is_data=True)
     data_root: str | None = parameter(None, "folder of the data set; the sample needs none", is_data=True)
@@ -94,14 +89,13 @@ class RunParameters:
     @field_validator("*", mode="before")
     @classmethod
     def _tidy(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation = cls.__annotations__[info.field_name]
-        return checks.tidy(info.field_name, value, takes_bool=bool in (annotation, *get_args(annotation)))
+        kind = cls.__annotations__[info.field_name]
+        return checks.tidy(info.field_name, value, takes_bool=bool in (kind, *get_args(kind)))
 
-    _share_or_hard_batches = field_validator("hard_negative_mining")(checks.share_or_hard_batches)
-    _known_schedule = field_validator("scheduler")(checks.known_schedule)
-    _known_parts = field_validator("augmentation_parts")(checks.known_parts)
-    _known_device = field_validator("device")(checks.known_device)
-    _divisible_by_8 = field_validator("input_width", "input_height")(checks.divisible_by_8)
+    @field_validator("*")
+    @classmethod
+    def _check(cls, value: Any, info: ValidationInfo) -> Any:
+        return checks.check(info.field_name, value)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RunParameters":
@@ -154,3 +148,24 @@ PARAMETER_DEFAULTS = {name: field.default for name, field in _FIELDS.items()}
 DATA_PARAMETERS = tuple(name for name, field in _FIELDS.items() if field.json_schema_extra["is_data"])
 # Parameters that do not change the result: where a run is computed, and what the run is compared with.
 UNIDENTIFYING = tuple(name for name, field in _FIELDS.items() if not field.json_schema_extra["identifies"])
+
+
+def parse_parameters(values: dict[str, Any]) -> RunParameters:
+    """Validate names, types and ranges. Texts such as ``"1e-4"`` and ``"true"`` become numbers and switches.
+
+    Raises:
+        ParameterError: the message names each wrong parameter, its value and the fix.
+    """
+    checks.check_names(values, PARAMETER_HELP)
+    try:
+        return TypeAdapter(RunParameters).validate_python(values)
+    except ValidationError as error:
+        raise ParameterError("; ".join(_in_words(detail) for detail in error.errors())) from None
+
+
+def _in_words(detail: dict[str, Any]) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message
+    message = message.removeprefix("Input ").replace("a valid boolean, unable to interpret input", "True or False")
+    return f"{detail['loc'][0]}: {message}, got {detail['input']!r}"

@@ -8,17 +8,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "augmentation": ["augment"],
-        "crops": ["SPLITS", "Crop", "Pair"],
-        "dataset": ["Batch", "CropDataset", "batches"],
-        "decoding": ["decode", "read_crop", "read_crops", "read_size"],
+        "crops": ["SPLITS", "Crop", "Pair", "decode", "read_crop", "read_crops"],
+        "dataset": ["Batch", "CropDataset", "augment", "batches", "crack_weights"],
         "facts": ["data_facts", "drawn_notice"],
-        "finding": ["FoundSplits", "find_splits"],
         "fitting": ["Placement", "fit", "fit_image", "fit_mask", "place", "unfit"],
-        "layouts": ["Layout", "layout_of"],
+        "layouts": ["layout_of"],
         "leaks": ["Leaks", "find_leaks", "pictured"],
-        "pixel_weights": ["crack_weights"],
         "run_data": ["RunData", "find_data"],
         "sample": ["ensure_sample", "is_drawn"],
+        "splits": ["find_splits"],
     },
 )

@@ -1,34 +1,36 @@
-"""A crop: where its files lie, and its pixels."""
+"""Crops: where their files lie, large photos cut into crops, and from files to pixels."""
 
+import contextlib
 import dataclasses
+import io
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from crack_utils.errors import DataError
 
 SPLITS = ("train", "val", "test")
 OFFSETS = r"(_(0|[1-9]\d{0,4})){2}"  # CRACK500 appends two offsets to a photo's name; a date and a time have more digits
+LARGEST_UNCUT = 1024  # longest side of a photo that stays whole
+CUT_SIZE = (360, 640)  # (height, width) of a crop, as in CRACK500
+JPEG_NOISE = 16  # grey values that JPEG compression adds to black
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Where the image and the mask of one crop lie.
-
-    Args:
-        mask_path: None for an image of a negatives folder, which has no crack.
-        box: (top, left, height, width) of the crop in the file; None: the whole file.
-        source: the data set that the image comes from, if a layout merges several.
-        ending: a regular expression of what the crop's name appends to its photo's name.
-        read_mask: from the mask's path to (H, W) bool, if the mask is no image file.
-    """
+    """Where the image and the mask of one crop lie."""
 
     image_path: Path
-    mask_path: Path | None
-    box: tuple[int, int, int, int] | None = None
-    source: str = ""
-    ending: str = OFFSETS
-    read_mask: Callable[[Path], np.ndarray] | None = None
+    mask_path: Path | None  # None for an image of a negatives folder, which has no crack
+    box: tuple[int, int, int, int] | None = None  # (top, left, height, width) of the crop in the file; None: the whole file
+    source: str = ""  # the data set that the image comes from, if a layout merges several
+    ending: str = OFFSETS  # a regular expression of what the crop's name appends to its photo's name
+    read_mask: Callable[[Path], np.ndarray] | None = None  # from the mask's path to (H, W) bool, if the mask is no image file
 
     @property
     def stem(self) -> str:
@@ -53,3 +55,104 @@ class Crop:
     def has_crack(self) -> bool:
         """Whether the mask has a crack pixel."""
         return bool(self.mask.any())
+
+
+def cut(pair: Pair) -> list[Pair]:
+    """Cut a photo that is too large to train on into a grid of equal crops of about 640 x 360 pixels, as CRACK500's authors did.
+
+    Crops overlap by a few pixels, so that their sides are divisible by 8. A photo whose sides have at most 1024 pixels stays whole.
+    """
+    size = read_size(pair.image_path)
+    if max(size) <= LARGEST_UNCUT:
+        return [pair]
+    wanted = CUT_SIZE if size[0] <= size[1] else CUT_SIZE[::-1]
+    (tops, height), (lefts, width) = (_cut_side(side, goal) for side, goal in zip(size, wanted, strict=True))
+    return [dataclasses.replace(pair, box=(top, left, height, width)) for top in tops for left in lefts]
+
+
+def _cut_side(side: int, goal: int) -> tuple[list[int], int]:
+    """The offsets of the crops along one side, and their length."""
+    parts = max(1, round(side / goal))
+    length = min(side, -(-side // (8 * parts)) * 8)
+    return np.linspace(0, side - length, parts).round().astype(int).tolist(), length
+
+
+def read_crops(pairs: Sequence[Pair], channels: int) -> list[Crop]:
+    """Decode many crops on all cores (see :func:`read_crop`). Neighbouring crops of one file are decoded together."""
+    files = [list(crops) for _, crops in itertools.groupby(pairs, key=lambda pair: pair.image_path)]
+    with ThreadPoolExecutor() as pool:
+        return list(itertools.chain.from_iterable(pool.map(lambda crops: _read_photo(crops, channels), files)))
+
+
+def read_crop(pair: Pair, channels: int) -> Crop:
+    """Decode one crop. A mask's pixel above 127 is crack.
+
+    Raises:
+        DataError: a file is no image, the mask has another size, or the mask has no pixel above 127 but is not black.
+    """
+    return _read_photo([pair], channels)[0]
+
+
+def _read_photo(pairs: Sequence[Pair], channels: int) -> list[Crop]:
+    """Decode crops of one file."""
+    pair = pairs[0]
+    image = decode(pair.image_path, "RGB" if channels == 3 else "L")
+    size = image.shape[:2]
+    mask = np.zeros(size, bool) if pair.mask_path is None else _read_mask(pair)
+    if mask.shape != size:
+        sizes = f"is {mask.shape[1]} x {mask.shape[0]}, its image {size[1]} x {size[0]}"
+        raise DataError(f"mask {pair.mask_path} {sizes}; they must be of one size")
+    image, crops = image.reshape(*size, channels), []
+    for each in pairs:
+        top, left, height, width = each.box or (0, 0, *size)
+        part = np.s_[top : top + height, left : left + width]
+        crops.append(Crop(each, image[part].copy(), mask[part].copy()))  # a view would keep the whole photo in memory
+    return crops
+
+
+def shows_crack(pair: Pair) -> bool:
+    """Whether the mask file has any crack pixel."""
+    return pair.mask_path is not None and bool(_read_mask(pair).any())
+
+
+def _read_mask(pair: Pair) -> np.ndarray:
+    """The mask of a whole file, (H, W) bool."""
+    path = pair.mask_path
+    if pair.read_mask:
+        return pair.read_mask(path)
+    grey = decode(path, "RGB").max(axis=2)  # crack may have any colour
+    noise = JPEG_NOISE if pair.source or path.suffix.lower() in (".jpg", ".jpeg") else 0  # merged sets were JPEG files once
+    if noise < grey.max() <= 127:
+        raise DataError(f"mask {path} holds values up to {grey.max()}; crack must be brighter than 127, the rest 0")
+    return grey > 127
+
+
+def decode(source: Path | bytes, mode: str) -> np.ndarray:
+    """The pixels, (H, W) uint8 for mode L, (H, W, 3) uint8 for RGB, turned as EXIF says. Raise DataError if this is no 8-bit image."""
+    with _opened(source) as image:
+        if image.mode.startswith(("I", "F")):
+            raise DataError(f"{_called(source)} has pixels of mode {image.mode}; convert it to 8 bits a channel")
+        return np.asarray(ImageOps.exif_transpose(image).convert(mode))  # phones store photos lying on their side
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image as a viewer shows the image. Reads only the file's header."""
+    with _opened(path) as file:
+        is_lying = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (file.width, file.height) if is_lying else (file.height, file.width)
+
+
+@contextlib.contextmanager
+def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    try:
+        with Image.open(file) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size if source.is_file() else 0
+        reason = "it is empty" if not size else str(error).removesuffix(f" {file!r}")
+        raise DataError(f"cannot read {_called(source)} ({size} bytes) as an image: {reason}; replace or remove it") from None
+
+
+def _called(source: Path | bytes) -> str:
+    return "the photo" if isinstance(source, bytes) else str(source)

@@ -22,17 +22,11 @@ SHIFT = 4  # greatest shift between two copies, in pixels of a fine thumbnail
 
 @dataclasses.dataclass(frozen=True)
 class Leaks:
-    """What splits share.
+    """What splits share."""
 
-    Args:
-        crops: the photos with crops in several splits: stems by photo and split.
-        duplicates: nearly equal images in different splits, the most similar first.
-        copied: by split, the stems of all photos that have a crop among the duplicates. Another split has these photos under another name.
-    """
-
-    crops: dict[str, dict[str, list[str]]]
-    duplicates: list[Duplicate]
-    copied: dict[str, list[str]]
+    crops: dict[str, dict[str, list[str]]]  # the photos with crops in several splits: stems by photo and split
+    duplicates: list[Duplicate]  # nearly equal images in different splits, the most similar first
+    copied: dict[str, list[str]]  # stems by split of the photos with a duplicate: another split has the photo under another name
 
     @property
     def photos(self) -> dict[str, list[str]]:
@@ -60,11 +54,8 @@ class Leaks:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: photos, duplicates, and the stems of test that leak."""
-        return {
-            "photos": self.photos,
-            "duplicates": [list(duplicate) for duplicate in self.duplicates],
-            "test_stems": sorted(self.leaking_stems("test")),
-        }
+        duplicates = [list(duplicate) for duplicate in self.duplicates]
+        return {"photos": self.photos, "duplicates": duplicates, "test_stems": sorted(self.leaking_stems("test"))}
 
 
 def _too_good(splits: Iterable[str]) -> str:
@@ -77,28 +68,24 @@ def find_leaks(splits: dict[str, Sequence[Crop]]) -> Leaks:
     Crops of one photo that overlap only in part are found by the photo's name alone. A copy under another name may be missed if it is
     shifted by more than a hundredth of the image or enlarged by a twentieth.
     """
-    crops: dict[str, dict[str, list[str]]] = {}
+    photos = {}
     for split in SPLITS:
         for crop in splits[split]:
-            crops.setdefault(crop.pair.photo, {}).setdefault(split, []).append(crop.pair.stem)
-    shared = {photo: stems for photo, stems in sorted(crops.items()) if len(stems) > 1}
-    duplicates = _find_duplicates(splits)
-    sides = set(_sides(duplicates))
-    photos = {(split, crop.pair.photo) for split in SPLITS for crop in splits[split] if (split, crop.pair.stem) in sides}
-    copied = {split: [crop.pair.stem for crop in splits[split] if (split, crop.pair.photo) in photos] for split in SPLITS}
-    return Leaks(shared, duplicates, {split: stems for split, stems in copied.items() if stems})
-
-
-def _find_duplicates(splits: dict[str, Sequence[Crop]]) -> list[Duplicate]:
+            photos.setdefault(crop.pair.photo, {}).setdefault(split, []).append(crop.pair.stem)
+    shared = {photo: stems for photo, stems in sorted(photos.items()) if len(stems) > 1}
     coarse = {split: np.stack([thumbnail(crop.image, COARSE) for crop in splits[split]]) for split in SPLITS}
     fine = functools.cache(lambda split, i: thumbnail(splits[split][i].image, FINE))
-    found = []
+    duplicates, copied = [], set()
     for earlier, later in itertools.combinations(SPLITS, 2):
         for i, j in np.argwhere(correlation(coarse[later], coarse[earlier]) >= SUSPECT).tolist():
             alike = shifted_correlation(fine(later, i), fine(earlier, j))
             if alike >= ALIKE:
-                found.append((later, splits[later][i].pair.stem, earlier, splits[earlier][j].pair.stem, round(alike, 3)))
-    return sorted(found, key=lambda duplicate: -duplicate[-1])
+                this, that = splits[later][i].pair, splits[earlier][j].pair
+                duplicates.append((later, this.stem, earlier, that.stem, round(alike, 3)))
+                copied |= {(later, this.photo), (earlier, that.photo)}
+    duplicates.sort(key=lambda duplicate: -duplicate[-1])
+    stems = {split: [crop.pair.stem for crop in splits[split] if (split, crop.pair.photo) in copied] for split in SPLITS}
+    return Leaks(shared, duplicates, {split: those for split, those in stems.items() if those})
 
 
 def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
@@ -129,17 +116,10 @@ def shifted_correlation(this: np.ndarray, that: np.ndarray) -> float:
 
 
 def _turns(thumbnails: np.ndarray) -> Iterator[np.ndarray]:
-    for flipped in (thumbnails, thumbnails[..., ::-1]):
-        for quarters in range(4):
-            yield np.rot90(flipped, quarters, (1, 2))
+    return (np.rot90(flipped, quarters, (1, 2)) for flipped in (thumbnails, thumbnails[..., ::-1]) for quarters in range(4))
 
 
 def pictured(duplicates: Sequence[Duplicate], splits: dict[str, Sequence[Crop]]) -> list[Crop]:
     """The crops of these duplicates, pair by pair."""
     crops = {(split, crop.pair.stem): crop for split in SPLITS for crop in splits[split]}
-    return [crops[side] for side in _sides(duplicates)]
-
-
-def _sides(duplicates: Sequence[Duplicate]) -> list[tuple[str, str]]:
-    """(split, stem) of both images of each pair."""
-    return [side for duplicate in duplicates for side in (duplicate[:2], duplicate[2:4])]
+    return [crops[side] for duplicate in duplicates for side in (duplicate[:2], duplicate[2:4])]

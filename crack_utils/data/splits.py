@@ -1,35 +1,114 @@
-"""Splits by photo: drawing, separating and limiting them."""
+"""The splits of a data set, found in lists and folders, or drawn, separated and limited by photo."""
 
+import dataclasses
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from crack_utils.data.crops import SPLITS, Pair
-from crack_utils.data.decoding import shows_crack
+from crack_utils.data.crops import SPLITS, Pair, shows_crack
+from crack_utils.data.layouts import layout_of
 from crack_utils.errors import DataError
 
 DRAWN_SHARES = {"val": 0.1, "test": 0.2}  # shares of the images, if the data set has no such split
+Pairs = dict[str, list[Pair]]  # by split
 
 
-def draw_splits(pairs: Sequence[Pair], missing: Sequence[str], seed: int) -> dict[str, list[Pair]]:
+class FoundSplits(NamedTuple):
+    """The pairs of train, val and test; the splits that were drawn; sentences on the files for the reader of the run's pages."""
+
+    pairs: Pairs
+    drawn: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
+    """The pairs of each split of a data set. The seed draws missing splits. Raise DataError if a folder or file cannot be used."""
+    root, layout = Path(root), layout_of(dataset)
+    if not root.is_dir():
+        raise DataError(f"data_root {root} is not a folder; give the folder that holds the data set (see docs/data.md)")
+    found = layout.find(root)
+    pairs = {split: [layout.describe(pair) for pair in those] for split, those in _with_lists(root, found.pairs).items()}
+    if "train" not in pairs and "all" not in pairs:
+        raise DataError(f"{root} holds no train split, only {' and '.join(pairs)}; add a folder or list of training images")
+    missing = tuple(split for split in DRAWN_SHARES if split not in pairs)
+    if missing and layout.has_fixed_splits:
+        raise DataError(f"{root} holds neither {missing[0]}crop/ nor {missing[0]}/; expected one of CRACK500's layouts (see docs/data.md)")
+    pool = pairs.pop("all") if "all" in pairs else pairs["train"]
+    if not missing:
+        return FoundSplits(pairs | {"train": pool}, (), found.notes)
+    elsewhere = {pair.photo for split in pairs if split != "train" for pair in pairs[split]}
+    free = [pair for pair in pool if pair.photo not in elsewhere]
+    if len({pair.photo for pair in free}) <= len(missing):  # too few photos: photos of another split may be drawn too
+        free = pool
+    pairs |= draw_splits(free, missing, seed)
+    pairs["train"] += sorted(set(pool) - set(free), key=lambda pair: pair.stem)
+    note = f"Splits drawn by photo from {len(free)} images because the data set lacks them (split_seed {seed}): {' and '.join(missing)}."
+    return FoundSplits(pairs, missing, (*found.notes, note))
+
+
+def _with_lists(root: Path, found: Pairs) -> Pairs:
+    """The splits of train.txt, val.txt and test.txt. A split without a list holds the images of its folder that no list names.
+
+    A line names an image and its mask by two paths, as CRACK500's lists do, or an image alone by path, name or stem.
+    """
+    pairs = list(itertools.chain.from_iterable(found.values()))
+    times = Counter(name for pair in pairs for name in {pair.stem, pair.image_path.name})  # two splits may each have a 1.jpg
+    known = {name: pair for pair in pairs for name in (pair.stem, pair.image_path.name, pair.image_path) if times[name] < 2}
+    listed, split_of = {}, {}
+    for split in SPLITS:
+        path = root / f"{split}.txt"
+        if not path.is_file():
+            continue
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise DataError(f"{path} is not UTF-8 text; save it as UTF-8") from None
+        own = {pair.image_path.name: pair for name in ("all", split) for pair in found.get(name, [])}
+        listed[split] = [_listed_pair(line.split(), path, known, own) for line in lines if line.strip()]
+        if not listed[split]:
+            raise DataError(f"{path} is empty; list the images of {split}, or remove it")
+        for pair in listed[split]:
+            if split_of.setdefault(pair.image_path, split) != split:
+                raise DataError(f"{path} names {pair.image_path.name}, which {split_of[pair.image_path]}.txt names too; remove one of them")
+    if "all" in found and "train" in listed:
+        return listed
+    return {split: [pair for pair in those if pair.image_path not in split_of] for split, those in found.items()} | listed
+
+
+def _listed_pair(words: list[str], path: Path, known: dict[str | Path, Pair], own: dict[str, Pair]) -> Pair:
+    """The pair of a line, ``known`` by path or by a name that only one image has, or one of the split's ``own`` in another layout."""
+    files = [path.parent / word for word in words]
+    pair = known.get(files[0]) or known.get(words[0]) or (None if files[0].is_file() else own.get(files[0].name))
+    image, mask = (pair.image_path, pair.mask_path) if pair else (files[0], None)
+    if len(files) > 1 and (files[1].is_file() or mask is None or files[1].stem not in (mask.stem, image.stem)):
+        mask = files[1]
+    if len(files) > 2 or mask is None or not (image.is_file() and mask.is_file()):
+        raise DataError(
+            f"{path} names {' '.join(words)}, but there is no such file, or several images have this name; a line holds the path of an "
+            "image, or of an image and its mask, without spaces"
+        )
+    return dataclasses.replace(pair, mask_path=mask) if pair else Pair(image, mask)
+
+
+def draw_splits(pairs: Sequence[Pair], missing: Sequence[str], seed: int) -> Pairs:
     """Draw the ``missing`` splits (val, test or both) by photo. The other photos become train.
 
-    Each split first gets one photo with a crack. Then photos follow in the seeded order as long as their crops fit into the split's share
-    of the images.
-
-    Raises:
-        DataError: fewer photos show a crack than there are splits.
+    Each split first gets one photo with a crack; DataError if there are too few. Then photos follow in the seeded order as long as their
+    crops fit into the split's share of the images.
     """
-    crops: dict[str, list[Pair]] = {}
-    for pair in in_photo_order(pairs, seed):
-        crops.setdefault(pair.photo, []).append(pair)
+    crops = {photo: list(those) for photo, those in itertools.groupby(in_photo_order(pairs, seed), key=lambda pair: pair.photo)}
     splits = [*missing, "train"]
     first = list(itertools.islice((photo for photo in crops if any(shows_crack(pair) for pair in crops[photo])), len(splits)))
     if len(first) < len(splits):
+        photo, most = max(crops.items(), key=lambda item: len(item[1]))  # photos of one's own may be named as crops are
+        hint = f". {len(most)} images count as crops of one photo, {photo}, because their names end alike; rename them, or list all in "
         raise DataError(
             f"{len(first)} of {len(crops)} photos show a crack; {', '.join(splits)} need one each. Add photos, or make the masks brighter "
-            f"than 127 where there is crack{_hint_at_names(crops)}"
+            f"than 127 where there is crack{hint + 'train.txt, val.txt and test.txt' if len(most) > 1 else ''}"
         )
     drawn = {split: crops.pop(photo) for split, photo in zip(splits, first, strict=True)}
     for split in missing:
@@ -40,25 +119,14 @@ def draw_splits(pairs: Sequence[Pair], missing: Sequence[str], seed: int) -> dic
     return {split: sorted(drawn[split], key=lambda pair: pair.stem) for split in drawn}
 
 
-def _hint_at_names(crops: dict[str, list[Pair]]) -> str:
-    """The end of an error message: photos of one's own may have names that look like names of crops."""
-    photo, most = max(crops.items(), key=lambda item: len(item[1]))
-    hint = (
-        f". {len(most)} images count as crops of one photo, {photo}, because their names end alike; rename them, or list all in train.txt, "
-        "val.txt and test.txt"
-    )
-    return hint if len(most) > 1 else ""
-
-
-def in_photo_order(pairs: Iterable[Pair], seed: int) -> list[Pair]:
+def in_photo_order(pairs: Sequence[Pair], seed: int) -> list[Pair]:
     """Pairs photo by photo. The photos have a random order that ``seed`` decides."""
-    pairs = list(pairs)
     photos = sorted({pair.photo for pair in pairs})
     rank = {photo: i for i, photo in enumerate(np.random.default_rng(seed).permutation(photos))}
     return sorted(pairs, key=lambda pair: (rank[pair.photo], pair.stem))
 
 
-def keep_apart(pairs: dict[str, list[Pair]], drawn: Collection[str]) -> dict[str, list[Pair]]:
+def keep_apart(pairs: Pairs, drawn: Collection[str]) -> Pairs:
     """Leave out images of negatives folders whose photo has cracked crops in another split, if one of the two splits was drawn."""
     owner = {pair.photo: split for split in SPLITS for pair in pairs[split] if pair.mask_path}
 
@@ -69,12 +137,8 @@ def keep_apart(pairs: dict[str, list[Pair]], drawn: Collection[str]) -> dict[str
     return {split: [pair for pair in pairs[split] if stays(pair, split)] for split in SPLITS}
 
 
-def keep_disjoint(pairs: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
-    """Keep each photo only in the last split that has crops of it: test stays as it is, val loses the photos of test.
-
-    Raises:
-        DataError: a split has no image left.
-    """
+def keep_disjoint(pairs: Pairs) -> Pairs:
+    """Keep each photo only in the last split that has crops of it: test stays as it is. Raise DataError if a split has no image left."""
     last = {pair.photo: split for split in SPLITS for pair in pairs[split]}
     kept = {split: [pair for pair in pairs[split] if last[pair.photo] == split] for split in SPLITS}
     for split in SPLITS:

@@ -8,7 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "photo": ["PhotoPrediction", "Predictor", "predict_photo", "read_photo"],
+        "photo": ["PhotoPrediction", "Predictor", "read_photo"],
         "run": ["evaluate_run"],
         "score": ["measure_test", "score_run"],
         "thresholds": ["applied_threshold"],

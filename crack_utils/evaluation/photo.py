@@ -1,4 +1,4 @@
-"""A trained run on any photo."""
+"""Find cracks in a photo of any size with a trained run."""
 
 import dataclasses
 import functools
@@ -19,17 +19,17 @@ from crack_utils.store import Run
 
 
 def read_photo(source: Path | str | bytes | memoryview, channels: int) -> np.ndarray:
-    """Decode a photo, turned as its EXIF says.
+    """Decode a photo, turned as its EXIF data says.
 
     Args:
-        source: a file's path, or its bytes.
-        channels: 3 for colour, 1 for grey: what the run takes (its ``input_channels``).
+        source: the path of a file, or the bytes of a file.
+        channels: 3 for colour, 1 for grey; the run's ``input_channels``.
 
     Returns:
         (H, W, channels) uint8.
 
     Raises:
-        DataError: there is no such file, or it is no image of 8 bits a channel.
+        DataError: the file does not exist, or is no image of 8 bits a channel.
     """
     source = Path(source) if isinstance(source, str) else source
     if isinstance(source, Path) and not source.is_file():
@@ -40,29 +40,33 @@ def read_photo(source: Path | str | bytes | memoryview, channels: int) -> np.nda
 
 @dataclasses.dataclass(frozen=True)
 class PhotoPrediction:
-    """What a run says of one photo."""
+    """What a run predicts of one photo."""
 
     image: np.ndarray  # (H, W, C) uint8
     seg_prob: np.ndarray  # (H, W) float32
     decision_prob: float
     decided: bool
-    threshold: float  # this photo's, of segmentation: infinite where the mask is emptied
+    threshold: float  # the segmentation threshold of this photo; infinite if the run empties the mask
     decision_threshold: float
-    decision_trained: bool  # else the decision is that of random weights
+    decision_trained: bool  # otherwise the decision is that of random weights
 
     @functools.cached_property
     def mask(self) -> np.ndarray:
-        """(H, W) bool: predicted as crack."""
+        """(H, W) bool: the pixels predicted as crack."""
         return self.seg_prob.astype(np.float64) > self.threshold
 
     @functools.cached_property
     def geometry(self) -> dict[str, float]:
-        """The mask's ``length_px``, ``width_mean_px``, ``width_p95_px`` and ``density`` (see :func:`geometry.crack_geometry`)."""
+        """Length, width and density of the mask (see :func:`crack_utils.scoring.crack_geometry`)."""
         return crack_geometry(self.mask)
 
 
 class Predictor:
     """The network of a trained and evaluated run, loaded once for many photos.
+
+    Args:
+        run: the run.
+        build_model: makes the network.
 
     Raises:
         MissingRun: the run was not trained, or not evaluated.
@@ -71,34 +75,34 @@ class Predictor:
     def __init__(self, run: Run, build_model: Callable = build_model):
         self.params, facts, metrics = run.params.load(), run.params.facts(), run.metrics.load()
         self.input_size = facts["input_height"], facts["input_width"]
-        self.scale = facts.get("scale", 1.0)  # runs of an earlier version did not keep it
+        self.scale = facts.get("scale", 1.0)  # runs of an earlier version did not keep the scale
         self.threshold, self.decision_threshold = metrics["segmentation_2px"]["threshold"], metrics["decision"]["threshold"]
         try:
             self.device = resolve_device(self.params.device)
-        except ParameterError:  # trained on another machine
+        except ParameterError:  # the run was trained on another machine
             self.device = resolve_device("auto")
         self.model = build_model(self.params, fresh=False)
         run.model.load_into(self.model)
         self.model.to(self.device).eval()
 
     def __call__(self, image: np.ndarray, on_tile: Callable[[int, int], None] | None = None) -> PhotoPrediction:
-        """Predict a photo (H, W, C) uint8 of any size.
+        """Predict a photo of any size, (H, W, C) uint8.
 
-        Its decision is the highest of its tiles': a photo is cracked if any part of it is. So the more tiles, the more easily it is
-        decided cracked, rightly or wrongly.
+        The photo's decision probability is the highest of its tiles: a photo is cracked if any part is cracked. So a photo of many tiles
+        is decided cracked more easily, rightly or wrongly.
 
         Args:
-            on_tile: is called with how many tiles are done and how many there are, before the first and after each.
+            on_tile: called before the first tile and after each tile, with the number of tiles done and the number of all tiles.
 
         Raises:
-            DataError: an array of another shape or type.
+            DataError: the array has another shape or type.
             UserError: the network's predictions are not numbers.
         """
         channels = self.params.input_channels
         if image.ndim != 3 or image.shape[2] != channels or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
             raise DataError(
                 f"the photo is an array of {image.shape} {image.dtype}; the run takes (height, width, {channels}) uint8 of at least 2 x 2 "
-                f"pixels, as read_photo(path, {channels}) gives it"
+                f"pixels; read_photo(path, {channels}) returns such an array"
             )
         seg_prob, decision_prob = self._predict_tiles(image, on_tile or (lambda done, total: None))
         decided = decision_prob >= self.decision_threshold
@@ -107,10 +111,10 @@ class Predictor:
         return PhotoPrediction(image, seg_prob, decision_prob, decided, threshold, self.decision_threshold, trained)
 
     def _predict_tiles(self, image: np.ndarray, on_tile: Callable[[int, int], None]) -> tuple[np.ndarray, float]:
-        """Segmentation probabilities (H, W) float32, blended, and the highest decision probability."""
+        """The blended segmentation probabilities, (H, W) float32, and the highest decision probability."""
         seg_prob, decision_prob = np.zeros(image.shape[:2], np.float32), 0.0
         whole = place(image.shape[:2], self.input_size)
-        if whole.scale >= self.scale:  # as evaluation has it: a photo smaller than a crop is scaled down less, or not at all
+        if whole.scale >= self.scale:  # like a crop in an evaluation: a photo no larger than a crop is one tile
             tile, placement = image.shape[:2], whole
         else:
             tile, placement = tile_size(image.shape[:2], self.input_size, self.scale)
@@ -122,18 +126,13 @@ class Predictor:
             seg_prob[part] += row_weights[:, None] * column_weights * tile_prob
             decision_prob = max(decision_prob, tile_decision_prob)
             on_tile(number, len(tiles))
-        return np.minimum(seg_prob, 1, out=seg_prob), decision_prob  # the weights add up to 1 but for rounding
+        return np.minimum(seg_prob, 1, out=seg_prob), decision_prob  # rounding may raise the sum of the weights above 1
 
     @torch.inference_mode()
     def _predict_tile(self, tile: np.ndarray, placement: Placement) -> tuple[np.ndarray, float]:
-        """Segmentation probabilities of a tile at its own size, (H, W) float32, and its decision probability."""
+        """The segmentation probabilities of a tile at its own size, (H, W) float32, and its decision probability."""
         image = fit_image(tile, placement, self.input_size)
         decision_logits, seg_logits = self.model(image[None].to(self.device))
         seg_prob = unfit(seg_logits.sigmoid()[0, 0], placement).cpu().numpy()
         check_finite(seg_prob)
         return seg_prob, decision_logits.sigmoid().item()
-
-
-def predict_photo(run: Run, image: np.ndarray) -> PhotoPrediction:
-    """Predict one photo by a trained and evaluated run (see :class:`Predictor`)."""
-    return Predictor(run)(image)

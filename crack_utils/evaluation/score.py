@@ -1,4 +1,4 @@
-"""From the predictions of a run to its figures. ``val`` chooses the thresholds, then ``test`` is read once."""
+"""From the predictions of a run to its figures. Val chooses the thresholds. Test is read once."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def score_run(run: Run, data: RunData, predicted: Callable[[str], Predictions]) 
     """Choose thresholds, measure test, and store predictions, scores of images, curves and metrics.
 
     Args:
-        predicted: from a split's name to its predictions, as :func:`crack_utils.networks.predict` yields them.
+        predicted: takes a split's name and returns its predictions (see :func:`crack_utils.networks.predict`).
 
     Returns:
         The contents of metrics.json.
@@ -90,7 +90,7 @@ def _results(
 
 
 def measure_test(predictions: Predictions, threshold: float, decided_at: float, params: RunParameters) -> Measured:
-    """Measure test image by image, at the thresholds that val chose."""
+    """Measure test image by image at the thresholds that val chose."""
 
     def images() -> Iterator[tuple[dict[str, Any], Any, np.ndarray, float]]:
         for crop, seg_prob, decision_prob in predictions:

@@ -8,10 +8,10 @@ from crack_utils.config import RunParameters
 
 
 def applied_threshold(seg_prob: Any, decided: bool, threshold: float, params: RunParameters) -> float:
-    """The threshold of one test image, as the run's parameters change it.
+    """The threshold of one image. Two of the run's parameters change this threshold.
 
-    - ``blackening``: infinity, which nothing exceeds, if the image is decided crack-free.
-    - ``lowered_threshold``: 0.9 of the threshold, if the image is decided cracked but nothing exceeds the threshold.
+    - ``blackening``: infinity if the image is decided crack-free, so the mask is empty.
+    - ``lowered_threshold``: 0.9 of the threshold if the image is decided cracked but no pixel exceeds the threshold.
 
     Args:
         seg_prob: (H, W) array or tensor.

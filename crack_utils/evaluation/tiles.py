@@ -1,4 +1,4 @@
-"""Tiles of a photo."""
+"""How a photo is covered with tiles that the network can take."""
 
 import math
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from crack_utils.data import Placement
 
-OVERLAP = 0.25  # of a tile's side, at least: what one tile sees at its edge, another sees with more around it
+OVERLAP = 0.25  # least overlap, as a share of a tile's side: a network sees little around the edge of a tile
 
 
 def tile_size(size: tuple[int, int], input_size: tuple[int, int], scale: float) -> tuple[tuple[int, int], Placement]:
-    """The (height, width) of a photo's tiles in its own pixels, and how each lies in the input.
+    """The (height, width) of a photo's tiles in pixels of the photo, and how each tile lies in the input.
 
-    At ``scale`` a tile fills the input, lying as the input lies; where the photo is narrower than that, the rest is padding.
+    At this scale a tile fills the input and lies as the input lies. If the photo is narrower than a tile, the rest is padding.
     """
     height, width = (min(side, round(inputs / scale)) for side, inputs in zip(size, input_size, strict=True))
     inner = [min(inputs, max(1, round(side * scale))) for side, inputs in zip((height, width), input_size, strict=True)]
@@ -21,10 +21,13 @@ def tile_size(size: tuple[int, int], input_size: tuple[int, int], scale: float) 
 
 
 def blend(side: int, tile: int) -> list[tuple[int, np.ndarray]]:
-    """Where tiles begin along a side of ``side`` pixels, and the weights (tile,) float32 of each one's pixels.
+    """Where tiles of ``tile`` pixels start along a photo's side of ``side`` pixels, and the weights of their pixels.
 
-    Tiles overlap by at least OVERLAP. A weight falls evenly from the tile's middle to its edges; at every pixel the weights add up
-    to 1, so that no seam is left.
+    Tiles overlap by at least OVERLAP. The weights fall evenly from the middle of a tile to its edges. At every pixel of the photo the
+    weights of all tiles add up to 1, so no seam is visible.
+
+    Returns:
+        For each tile its first pixel and its weights, (tile,) float32.
     """
     steps = math.ceil((side - tile) / max(1, (1 - OVERLAP) * tile))
     starts = np.linspace(0, side - tile, steps + 1).round().astype(int).tolist()

@@ -66,12 +66,8 @@ def differing(runs: Sequence[Run]) -> list[str]:
 
 
 def load(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each run.
-
-    Returns:
-        Columns ``run`` (the name), ``seed``, the parameters that differ, ``group`` (runs with the same values are a group), the figures of
-        COMPARED, ``minutes`` and ``published F1``.
-    """
+    """A row for each run: ``run`` (its name), ``seed``, the parameters that differ, ``group`` (runs with the same values are a group),
+    the figures of COMPARED, ``minutes`` and ``published F1``."""
     names = differing(runs)
     frame = pd.DataFrame([_row(run, names) for run in runs])
     return frame.assign(group=frame["group"].map(group_names(frame)))
@@ -150,9 +146,8 @@ def paired(frame: pd.DataFrame) -> pd.DataFrame:
     """Compare the best group on val with each other group, image by image, on the cracked test images that all their runs share.
 
     Returns:
-        A row for each other ``group``: number of ``images`` and ``photos``; mean ``difference`` of F1 (of means over seeds); its 95 %
-        interval over photos (``low``, ``high``) and ``p`` (see :func:`crack_utils.scoring.paired_difference`); ``chance``, the difference
-        that seeds alone may cause. No row for a group without a common image.
+        A row for each other ``group`` with common images: the number of ``images``; what :func:`crack_utils.scoring.paired_difference`
+        finds between the means over seeds of F1; ``chance``, the difference that seeds alone may cause.
     """
     groups = by_group(frame)
     f1 = {group: _f1_by_image(runs["run"]) for group, runs in groups.items()}

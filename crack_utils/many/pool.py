@@ -1,7 +1,6 @@
 """Members side by side, each in a process of its own."""
 
 import os
-import queue
 import subprocess
 import sys
 import threading
@@ -21,11 +20,7 @@ GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
 
 
 def slots(
-    jobs: int | None = None,
-    devices: Collection[str] = ("auto",),
-    most: int | None = None,
-    gpus: list[str] | None = None,
-    cores: int | None = None,
+    jobs: int | None = None, devices: Collection[str] = ("auto",), most: int | None = None, gpus: list[str] | None = None, cores: int = 0
 ) -> list[dict[str, str]]:
     """Environments for members that run side by side: one for each GPU, or as many as cores and memory allow.
 
@@ -33,8 +28,7 @@ def slots(
         jobs: the number of environments; default: as many as the machine can carry.
         devices: the values of ``device`` of all members.
         most: the number of members that have to run.
-        gpus: the machine's GPUs, as CUDA_VISIBLE_DEVICES calls them.
-        cores: the machine's cores.
+        gpus, cores: default: those of this machine.
 
     Raises:
         ParameterError: a member asks for one certain GPU.
@@ -109,29 +103,23 @@ def run_members(
     waiting = [member for member in members if states[member.label] == "waiting"]
     if any(member.params.dataset == "sample" and not member.params.data_root for member in waiting):
         ensure_sample(sample_folder())  # once for all members
-    free: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-    for environment in environments:
-        free.put(environment)
-    processes, lock = Processes(), threading.Lock()
+    processes, lock, rest = Processes(), threading.Lock(), iter(waiting)
 
     def change(member: Member, state: str) -> None:
         with lock:
             states[member.label] = state
             show(states)
 
-    def work(member: Member) -> None:
-        environment = free.get()
-        try:
+    def work(environment: dict[str, str]) -> None:
+        for member in rest:  # all environments take from the same list
             if not processes.stopped:
                 change(member, "running")
                 change(member, _run_one(member, command(member), environment, processes))
-        finally:
-            free.put(environment)
 
     show(states)
     with ThreadPoolExecutor(len(environments)) as pool:
         try:
-            for done in [pool.submit(work, member) for member in waiting]:
+            for done in [pool.submit(work, environment) for environment in environments]:
                 done.result()
         except BaseException:
             processes.stop()

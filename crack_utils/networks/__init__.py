@@ -9,8 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "devices": ["hardware", "resolve_device"],
-        "prediction": ["predict"],
-        "registry": ["build_model", "count_parameters"],
+        "registry": ["build_model", "count_parameters", "predict"],
         "segdecnet": ["SegDecNet", "SegDecNetJim", "SegDecNetPlusPlus"],
     },
 )

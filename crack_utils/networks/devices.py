@@ -12,11 +12,7 @@ from crack_utils.errors import ParameterError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of this name. ``auto`` takes cuda, then mps, then cpu.
-
-    Raises:
-        ParameterError: this machine has no such device.
-    """
+    """The device of this name; ``auto`` takes cuda, then mps, then cpu. Raise ParameterError if this machine has no such device."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, is_there in there.items() if is_there))
@@ -29,11 +25,8 @@ def resolve_device(name: str) -> torch.device:
 def hardware(device: torch.device) -> dict[str, str]:
     """The machine, the device and the precision, for the run's provenance."""
     is_tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32
-    return {
-        "machine": machine(device),
-        "device": str(device),
-        "precision": "float32" + (", TF32 in convolutions" if is_tf32 else ""),
-    }
+    precision = "float32, TF32 in convolutions" if is_tf32 else "float32"
+    return {"machine": machine(device), "device": str(device), "precision": precision}
 
 
 def machine(device: torch.device) -> str:

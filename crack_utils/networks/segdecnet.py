@@ -11,14 +11,10 @@ from torch.nn import functional as F
 
 
 class FeatureNorm(nn.Module):
-    """Normalise each channel of each sample over its pixels: ``scale * (x - mean) / sqrt(std + eps) + bias``.
+    """Normalise each channel of (N, C, H, W) over at least two pixels of its sample: ``scale * (x - mean) / sqrt(std + eps) + bias``.
 
     ``std`` is the unbiased standard deviation. The published definition takes the root of the standard deviation; InstanceNorm takes
     the root of the variance.
-
-    Args:
-        channels: C of the (N, C, H, W) input; H * W must be at least 2.
-        bias: learn a bias (start 0) next to the scale (start 1).
     """
 
     def __init__(self, channels: int, bias: bool = True, eps: float = 0.001):
@@ -42,9 +38,7 @@ def conv_block(in_channels: int, out_channels: int, kernel_size: int = 5) -> nn.
 
 def segmentation_head(in_channels: int, kernel_size: int) -> nn.Sequential:
     """Convolution to one channel and FeatureNorm with scale only."""
-    conv = nn.Conv2d(in_channels, 1, kernel_size, padding=kernel_size // 2, bias=False)
-    nn.init.xavier_normal_(conv.weight)
-    return nn.Sequential(conv, FeatureNorm(1, bias=False))
+    return nn.Sequential(conv_block(in_channels, 1, kernel_size)[0], FeatureNorm(1, bias=False))
 
 
 def pool(features: torch.Tensor, seg_logits: torch.Tensor) -> torch.Tensor:
@@ -68,12 +62,7 @@ class UpBlock(nn.Module):
 
 
 class SegDecNet(nn.Module):
-    """SegDecNet with full-resolution decoder, 16,151,836 parameters for three channels.
-
-    Args:
-        in_channels: channels of the input image.
-        gradient_flow_adjustment: keep the decision loss out of the encoder and the segmentation.
-    """
+    """SegDecNet with full-resolution decoder, 16,151,836 parameters for three channels."""
 
     def __init__(self, in_channels: int = 3, gradient_flow_adjustment: bool = True):
         super().__init__()
@@ -96,13 +85,9 @@ class SegDecNet(nn.Module):
         self.seg_head = segmentation_head(8, 5)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Decide and segment.
+        """Decide and segment (N, in_channels, H, W) in [0, 1]: ``decision_logits`` (N, 1) and ``seg_logits`` (N, 1, H, W).
 
-        Args:
-            image: (N, in_channels, H, W) float in [0, 1]; H and W divisible by 8, H//64 * W//64 at least 2.
-
-        Returns:
-            ``decision_logits`` (N, 1) and ``seg_logits`` (N, 1, H, W).
+        H and W must be divisible by 8, and H//64 * W//64 at least 2.
         """
         v1 = self.v1(image)
         v2 = self.v2(v1)
@@ -117,7 +102,7 @@ class SegDecNet(nn.Module):
 
     def decide(self, v4: torch.Tensor, seg_logits: torch.Tensor) -> torch.Tensor:
         """The decision logits (N, 1) from the deepest features (N, 1024, H/8, W/8) and the segmentation logits."""
-        if self.gradient_flow_adjustment:
+        if self.gradient_flow_adjustment:  # keep the decision loss out of the encoder and the segmentation
             v4, seg_logits = v4.detach(), seg_logits.detach()
         x = self.decision_features(torch.cat([v4, F.avg_pool2d(seg_logits, 8)], dim=1))
         return self.decision_head(pool(x, seg_logits))

@@ -76,15 +76,7 @@ def read_runs(namespace: dict[str, Any]) -> tuple[list[Run], str]:
 
 def check_scale(mm_per_px: Any) -> float | None:
     """The parameter ``mm_per_px``: a number above 0, or None."""
-    if mm_per_px in (None, ""):
-        return None
-    try:
-        value = float(mm_per_px)
-    except (TypeError, ValueError):
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ParameterError(f"mm_per_px: should be a number above 0, got {mm_per_px!r}")
-    return value
+    return parse_parameters({"mm_per_px": mm_per_px}).mm_per_px
 
 
 def check_count(name: str, value: Any) -> int:

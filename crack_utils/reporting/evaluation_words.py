@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from crack_utils.reporting.evaluation_tables import failures_table
-from crack_utils.reporting.formats import count, unit_and_scale
+from crack_utils.reporting.html import count, unit_and_scale
 from crack_utils.scoring import FAR_PX, FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
 
 
@@ -15,23 +15,19 @@ def certainty(metrics: dict[str, Any], facts: dict[str, Any]) -> str:
     noun = "drawn scene" if facts["drawn"] else "photo"
     photos = {kind.replace("_", "-"): number for kind, number in metrics["intervals"]["photos"].items() if number}
     enough = {kind: number for kind, number in photos.items() if number >= LEAST_PHOTOS}
-    sentences = []
+    few = {kind: count(number, noun) for kind, number in photos.items() if kind not in enough}
+    need = f"an interval needs at least {LEAST_PHOTOS}"
+    sentences = [f"{kind.capitalize()} images have no interval: they come from {number}, and {need}." for kind, number in few.items()]
     if enough:
         kinds = " and ".join(count(number, f"{kind} {noun}") for kind, number in enough.items())
-        sentences.append(
+        narrow = f" Intervals from fewer than {FEW_PHOTOS} {noun}s, as here, are too narrow." if min(enough.values()) < FEW_PHOTOS else ""
+        meaning = (
             f"A 95 % interval says where the figure would probably lie if other {noun}s of this kind had been taken. For the intervals, "
             f"{kinds} of test were resampled {RESAMPLES} times, each with all its crops. "
-            "The intervals say nothing about other roads, cameras or light, or about other seeds."
+            f"The intervals say nothing about other roads, cameras or light, or about other seeds.{narrow}"
         )
-        if min(enough.values()) < FEW_PHOTOS:
-            sentences.append(f"Intervals from fewer than {FEW_PHOTOS} {noun}s, as here, are too narrow.")
-    sentences += [
-        f"{kind.capitalize()} images have no interval: they come from {count(number, noun)}, and an interval needs at least {LEAST_PHOTOS}."
-        for kind, number in photos.items()
-        if kind not in enough
-    ]
-    if enough:
-        sentences.append(f"A share of 0 or 100 % has no interval: so few {noun}s cannot show how rare an exception is.")
+        exception = f"A share of 0 or 100 % has no interval: so few {noun}s cannot show how rare an exception is."
+        sentences = [meaning, *sentences, exception]
     return " ".join(sentences)
 
 

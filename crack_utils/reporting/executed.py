@@ -11,21 +11,23 @@ def completed(notebook: NotebookNode) -> bool:
 
 def _first_unexecuted(notebook: NotebookNode) -> int | None:
     """The number (from 1) of the first code cell that the kernel never answered; None if it answered all."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for number, cell in enumerate(code, start=1):
+    for number, cell in enumerate(_code(notebook), start=1):
         is_skipped = "skip-execution" in cell.metadata.get("tags", [])
         if cell.source.strip() and not is_skipped and "shell.execute_reply" not in cell.metadata.get("execution", {}):
             return number
     return None
 
 
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
 def diagnose(notebook: NotebookNode) -> str | None:
     """Why a notebook did not finish, in one sentence; None if it finished or if papermill did not execute it."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = _code(notebook)
     for number, cell in enumerate(code, start=1):
-        is_meant = "raises-exception" in cell.metadata.get("tags", [])
-        for output in [] if is_meant else cell.get("outputs", []):
-            if output.output_type == "error":
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
                 message = " ".join(output.evalue.split())
                 return f"This notebook stopped in code cell {number} of {len(code)}: {output.ename}: {message}"
     if "papermill" in notebook.metadata and not completed(notebook):
@@ -36,15 +38,12 @@ def diagnose(notebook: NotebookNode) -> str | None:
 
 def execution_rows(notebook: NotebookNode) -> dict[str, str]:
     """Papermill's notes on the execution, for the page of a notebook that belongs to no run."""
-    about = notebook.metadata.get("papermill", {})
-    rows = {"Executed": about.get("start_time", "not recorded")}
-    if about.get("duration") is not None:
-        rows["Duration"] = f"{about['duration']:.0f} s"
-    if about.get("parameters"):
-        rows["Parameters"] = ", ".join(f"{name} {value}" for name, value in about["parameters"].items())
-    language = notebook.metadata.get("language_info", {})
-    if language.get("version"):
-        rows["Language"] = f"{language.get('name', '')} {language['version']}"
-    if about.get("version"):
-        rows["Papermill"] = about["version"]
-    return rows
+    about, language = (notebook.metadata.get(name, {}) for name in ("papermill", "language_info"))
+    rows = {
+        "Executed": about.get("start_time", "not recorded"),
+        "Duration": "" if about.get("duration") is None else f"{about['duration']:.0f} s",
+        "Parameters": ", ".join(f"{name} {value}" for name, value in about.get("parameters", {}).items()),
+        "Language": f"{language.get('name', '')} {language['version']}" if language.get("version") else "",
+        "Papermill": about.get("version"),
+    }
+    return {title: text for title, text in rows.items() if text}

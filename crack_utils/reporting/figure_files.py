@@ -26,16 +26,17 @@ def save_figures(notebook: NotebookNode, folder: Path, prefix: str) -> None:
         elif '<figure class="gallery"' in data.get("text/html", ""):
             gallery = _Gallery(data["text/html"])
             if gallery.pictures:
-                write_bytes(folder / f"{prefix}-{gallery.key}.png", encode(_sheet(_composed(gallery.pictures)), "PNG"))
+                write_bytes(folder / f"{prefix}-{gallery.key}.png", encode(_sheet([*map(_flat, gallery.pictures)]), "PNG"))
 
 
 class _Gallery(HTMLParser):
-    """A figure of pictures, read from its HTML: the figure's key, and the layers of each picture, (id, address) from bottom to top."""
+    """A figure of pictures, read from its HTML: the figure's key, and the layers of each picture from bottom to top."""
 
     def __init__(self, figure: str):
         super().__init__()
         self.key = ""
-        self.pictures: list[list[tuple[str, str]]] = []
+        self.pictures: list[list[Image.Image]] = []
+        self.known: dict[str, Image.Image] = {}  # layers by address
         self.feed(figure)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -45,23 +46,12 @@ class _Gallery(HTMLParser):
         elif values.get("class") == "picture":
             self.pictures.append([])
         elif self.pictures and tag in ("img", "image", "use"):
-            self.pictures[-1].append((values.get("id", ""), values.get("href") or values["src"]))
-
-
-def _composed(pictures: Sequence[Sequence[tuple[str, str]]]) -> list[Image.Image]:
-    """The layers of each picture laid over one another."""
-    known: dict[str, Image.Image] = {}
-    photos = []
-    for named_layers in pictures:
-        layers = []
-        for name, address in named_layers:
-            layer = known[f"#{name}"] = known[address] if address.startswith("#") else _decoded(address)
-            layers.append(layer.point(lambda level: min(255, level * 255 // 180)) if name.startswith("levels-") else layer)
-        photo = Image.new("RGBA", layers[-1].size, "white")
-        for layer in layers:
-            photo.alpha_composite(layer.resize(photo.size))
-        photos.append(photo.convert("RGB"))
-    return photos
+            name, address = values.get("id", ""), values.get("href") or values["src"]
+            layer = self.known[address] if address.startswith("#") else _decoded(address)
+            if name.startswith("levels-"):
+                layer = layer.point(lambda level: min(255, level * 255 // 180))
+            self.known[f"#{name}"] = layer
+            self.pictures[-1].append(layer)
 
 
 def _decoded(address: str) -> Image.Image:
@@ -69,15 +59,24 @@ def _decoded(address: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGBA")
 
 
+def _flat(layers: Sequence[Image.Image]) -> Image.Image:
+    """Layers laid over one another, in the size of the last one."""
+    photo = Image.new("RGBA", layers[-1].size, "white")
+    for layer in layers:
+        photo.alpha_composite(layer.resize(photo.size))
+    return photo.convert("RGB")
+
+
 def _sheet(photos: Sequence[Image.Image], columns: int = 4) -> Image.Image:
     """Photos side by side in rows, as one image."""
     rows = [photos[i : i + columns] for i in range(0, len(photos), columns)]
-    heights = [max(photo.height for photo in row) for row in rows]
-    widest = max(sum(photo.width + GAP for photo in row) for row in rows)
-    whole = Image.new("RGB", (widest - GAP, sum(heights) + GAP * (len(rows) - 1)), "white")
-    for i, row in enumerate(rows):
+    heights = [max(photo.height for photo in row) + GAP for row in rows]
+    width = max(sum(photo.width + GAP for photo in row) for row in rows)
+    whole, top = Image.new("RGB", (width - GAP, sum(heights) - GAP), "white"), 0
+    for row, height in zip(rows, heights, strict=True):
         left = 0
         for photo in row:
-            whole.paste(photo, (left, sum(heights[:i]) + GAP * i))
+            whole.paste(photo, (left, top))
             left += photo.width + GAP
+        top += height
     return whole

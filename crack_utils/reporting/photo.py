@@ -23,10 +23,7 @@ def overlay(prediction: PhotoPrediction) -> np.ndarray:
 
 
 def describe(prediction: PhotoPrediction, mm_per_px: float | None = None) -> str:
-    """The prediction in plain sentences, one on each line.
-
-    Args:
-        mm_per_px: side of a pixel on the road in mm, to give length and width in mm too.
+    """The prediction in plain sentences, one on each line. ``mm_per_px``, the side of a pixel on the road, gives lengths in mm too.
 
     Raises:
         ValueError: ``mm_per_px`` is not above 0.
@@ -38,8 +35,7 @@ def describe(prediction: PhotoPrediction, mm_per_px: float | None = None) -> str
     if math.isinf(prediction.threshold):
         lines.append("Crack pixels: none. The run empties the mask of every photo that is decided crack-free (blackening).")
     else:
-        share = 100 * prediction.mask.mean()
-        lines.append(f"Crack pixels: {share:.2f} % of the photo (probability above {prediction.threshold:.4g}).")
+        lines.append(f"Crack pixels: {100 * prediction.mask.mean():.2f} % of the photo (probability above {prediction.threshold:.4g}).")
     if prediction.mask.any():
         lines.append(f"{_describe_geometry(prediction.geometry, 'px')}.")
         if mm_per_px is not None:
@@ -65,9 +61,8 @@ def predict_file(predictor: Predictor, path: Path, folder: Path, mm_per_px: floa
         UserError: a picture's file exists already. The file may be a photo, or the true mask of a photo.
     """
     targets = [folder / f"{path.stem}_{what}.png" for what in ("cracks", "mask")]
-    for target in targets:
-        if target.exists():
-            raise UserError(f"{target} exists already; remove the file, or write the pictures of {path} to another folder (--output)")
+    for target in filter(Path.exists, targets):
+        raise UserError(f"{target} exists already; remove the file, or write the pictures of {path} to another folder (--output)")
     photo = read_photo(path, predictor.params.input_channels)
     try:
         prediction = predictor(photo)

@@ -1,7 +1,6 @@
 """Arrays in, HTML out: photos, masks and errors as pictures of a page. A page holds each photo once."""
 
 import base64
-import dataclasses
 import html
 import io
 from collections.abc import Sequence
@@ -94,36 +93,6 @@ BUDGET = 130_000  # characters for an example, so that a page with 30 examples s
 LEAST_PHOTO = 25_000  # characters that the maps leave for the coarsest photo
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """An example and its number among those of its ``kind`` on a page."""
-
-    kind: str
-    number: int
-    example: Example
-
-    @property
-    def id(self) -> str:
-        return f"{self.kind}-{self.number}"
-
-    @property
-    def is_emptied(self) -> bool:
-        """Whether the run emptied the mask (blackening). Then no threshold changes the mask."""
-        return bool(np.isinf(self.example.threshold))
-
-    @property
-    def levels(self) -> np.ndarray:
-        """How many of the 180 thresholds each pixel's probability exceeds, (H, W). The page's script redoes every count from this map."""
-        return exceeded(self.example.seg_prob, SEG_THRESHOLDS)
-
-    @property
-    def title(self) -> str:
-        example = self.example
-        score = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack"
-        decided = "decided crack" if example.decided else "decided no crack"
-        return f"{example.stem} · {score} · {decided} (score {example.decision_prob:.3f})"
-
-
 def cases(examples: Sequence[Example], kind: str) -> tuple[str, int]:
     """A row an example: photo, truth, probability, and the errors over the photo. The page's script needs nothing else.
 
@@ -132,44 +101,46 @@ def cases(examples: Sequence[Example], kind: str) -> tuple[str, int]:
     Returns:
         HTML, and the number of examples in the HTML. If the maps alone exceed the budget, the last examples are left out.
     """
-    budget = BUDGET * len(examples)
-    exact, size = [], 0
-    for number, example in enumerate(examples):
-        case = Case(kind, number, example)
-        uris = (levels_uri(case.levels), mask_uri(example.mask), errors_uri(*example.errors))
+    budget, size, maps = BUDGET * len(examples), 0, []
+    for example in examples:
+        # The script redoes every count from the number of thresholds that each pixel's probability exceeds.
+        uris = (levels_uri(exceeded(example.seg_prob, SEG_THRESHOLDS)), mask_uri(example.mask), errors_uri(*example.errors))
         size += sum(map(len, uris))
-        if exact and size > budget - LEAST_PHOTO * (number + 1):
+        if maps and size > budget - LEAST_PHOTO * (len(maps) + 1):
             break
-        exact.append((case, *uris))
-    left = budget - sum(len(uri) for _, *uris in exact for uri in uris)
+        maps.append(uris)
+    left, shown = budget - sum(len(uri) for uris in maps for uri in uris), examples[: len(maps)]
     for side, quality in QUALITIES:
-        photos = [photo_uri(case.example.image, side, quality) for case, *_ in exact]
+        photos = [photo_uri(example.image, side, quality) for example in shown]
         if sum(map(len, photos)) <= left:
             break
-    return "".join(_case(case, photo, *uris) for photo, (case, *uris) in zip(photos, exact, strict=True)), len(exact)
+    rows = [_case(kind, i, example, photo, *uris) for i, (example, photo, uris) in enumerate(zip(shown, photos, maps, strict=True))]
+    return "".join(rows), len(rows)
 
 
-def _case(case: Case, photo: str, levels: str, truth: str, errors: str) -> str:
-    height, width = case.example.mask.shape
-    stem = html.escape(case.example.stem)
+def _case(kind: str, number: int, example: Example, photo: str, levels: str, truth: str, errors: str) -> str:
+    (height, width), stem, case = example.mask.shape, html.escape(example.stem), f"{kind}-{number}"
     size = f'width="{width}" height="{height}"'
 
     def svg(alt: str, images: str) -> str:
         return f'<svg role="img" aria-label="{alt} of {stem}" viewBox="0 0 {width} {height}" style="width:100%">{images}</svg>'
 
-    photo = f'<image id="photo-{case.id}" href="{photo}" {size} preserveAspectRatio="none"/>'
-    truth = f'<image id="truth-{case.id}" href="{truth}" {size}/>'
-    levels = f'<image id="levels-{case.id}" href="{levels}" {size} style="filter:brightness(1.41)"/>'
-    errors = f'<use href="#photo-{case.id}"/><image id="errors-{case.id}" href="{errors}" {size} style="image-rendering:pixelated"/>'
+    photo = f'<image id="photo-{case}" href="{photo}" {size} preserveAspectRatio="none"/>'
+    truth = f'<image id="truth-{case}" href="{truth}" {size}/>'
+    levels = f'<image id="levels-{case}" href="{levels}" {size} style="filter:brightness(1.41)"/>'
+    errors = f'<use href="#photo-{case}"/><image id="errors-{case}" href="{errors}" {size} style="image-rendering:pixelated"/>'
     pictures = [
         _picture(svg("Image", photo), "image"),
         _picture(svg("True crack mask", truth), "truth"),
         _picture(svg("Predicted probability", levels), "probability"),
         _picture(svg("Hits, misses and false alarms over the image", errors), "errors"),
     ]
-    about = f'data-case="{case.id}" data-kind="{case.kind}" data-stem="{stem}" data-width="{width}" data-height="{height}"'
-    about += " data-emptied" if case.is_emptied else ""
-    return f'<div class="case" id="case-{case.id}" {about}><p class="case-title">{html.escape(case.title)}</p>{_grid(pictures, 4)}</div>'
+    score = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack"
+    decided = "decided crack" if example.decided else "decided no crack"
+    title = f"{stem} · {score} · {decided} (score {example.decision_prob:.3f})"
+    about = f'data-case="{case}" data-kind="{kind}" data-stem="{stem}" data-width="{width}" data-height="{height}"'
+    about += " data-emptied" if np.isinf(example.threshold) else ""  # by blackening; no threshold changes this mask
+    return f'<div class="case" id="case-{case}" {about}><p class="case-title">{title}</p>{_grid(pictures, 4)}</div>'
 
 
 def still(kind: str, example: Example) -> str:

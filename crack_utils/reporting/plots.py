@@ -155,9 +155,8 @@ def plot_histogram(values: dict[str, Sequence[float]], xlabel: str, ax: Axes, bi
 def to_svg(fig: Figure) -> str:
     """A figure as an ``<svg>`` element with its texts as text. Equal figures give equal bytes."""
     file = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # the element names no program and no time
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crack"}):
-        fig.savefig(file, format="svg", facecolor="white", metadata=nothing)
+        fig.savefig(file, format="svg", facecolor="white", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = file.getvalue()
     return svg[svg.index("<svg") :]
 

@@ -33,16 +33,21 @@ def comparison_words(resolved: dict[str, Any]) -> str:
     """Which published figures stand beside the measured ones, and what to know before reading anything into a gap."""
     if not is_comparable(resolved):
         return f"The record holds runs on CRACK500 photos. None stands beside this run, because {_why_not(resolved)}."
-    sentences = [_published_run(resolved)]
+    name, group = resolved["record_run"], record_rows(resolved["record_run"])
+    note = group["note"].iloc[0]
+    sentences = [f"The published run is **{name}** ({note})." if note else f"The published run is **{name}**."]
+    if len(group) > 1:
+        which = f"the mean of its {len(group)} seeds"
+        if len(published(name, resolved["seed"])) == 1:
+            which = f"those of seed {resolved['seed']}, from which the published program draws other numbers"
+        all_seeds = f"a mean F1 of {group['f1'].mean():.4f} with a standard deviation of {group['f1'].std():.4f}"
+        sentences.append(f"Its figures are {which}. The {len(group)} seeds have {all_seeds}.")
     if _other_test_images(resolved):
-        record = load_record()
-        sentences.append(
-            f"**The test images differ**: the published run was tested on all {(record['tp'] + record['fn']).max()} official test images, "
-            f"this run on the {resolved['data']['test_title']}."
-        )
-    found = differences(resolved)
-    different = f"**The two were trained differently**, which may explain a gap: {'; '.join(found)}."
-    sentences.append(different if found else "This run has the parameters of the published run.")
+        images, mine = load_record()[["tp", "fn"]].sum(axis=1).max(), resolved["data"]["test_title"]
+        theirs = f"the published run was tested on all {images} official test images"
+        sentences.append(f"**The test images differ**: {theirs}, this run on the {mine}.")
+    different = f"**The two were trained differently**, which may explain a gap: {'; '.join(differences(resolved))}."
+    sentences.append(different if differences(resolved) else "This run has the parameters of the published run.")
     sentences.append(
         f"If published runs differ only in their seed, their F1 has a standard deviation of about {F1_DEVIATION}: a gap below {F1_NOISE} "
         "says nothing."
@@ -59,11 +64,9 @@ def beside(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
         reach = f"The published runs, on CRACK500 photos, reach an F1 of {record.min():.3f} to {record.max():.3f}."
         return f"{reach} This run cannot be compared with them, because {_why_not(resolved)}."
     theirs = published(resolved["record_run"], resolved["seed"])["f1"].mean()
-    if pd.isna(theirs):
-        return f"The F1 of the published run {resolved['record_run']} was not published."
-    gap = mine - theirs
+    gap, name = mine - theirs, resolved["record_run"]
     where = "below" if gap < 0 else "above"
-    return f"This F1 is {abs(gap):.3f} {where} the {theirs:.3f} of the published run {resolved['record_run']}: {_judge(gap, resolved)}."
+    return f"This F1 is {abs(gap):.3f} {where} the {theirs:.3f} of the published run {name}: {_judge(gap, resolved)}."
 
 
 def _why_not(resolved: dict[str, Any]) -> str:
@@ -84,17 +87,3 @@ def _judge(gap: float, resolved: dict[str, Any]) -> str:
     else:
         judgement = f"{abs(gap) / F1_DEVIATION:.0f} times the seed-to-seed standard deviation ({F1_DEVIATION})"
     return judgement + (", but with other parameters" if differences(resolved) else "")
-
-
-def _published_run(resolved: dict[str, Any]) -> str:
-    """Which published run it is, and which of its seeds."""
-    name, group = resolved["record_run"], record_rows(resolved["record_run"])
-    note = group["note"].iloc[0]
-    sentence = f"The published run is **{name}**" + (f" ({note})" if note else "")
-    if len(group) == 1:
-        return f"{sentence}."
-    which = f"the mean of its {len(group)} seeds"
-    if len(published(name, resolved["seed"])) == 1:
-        which = f"those of seed {resolved['seed']}, from which the published program draws other numbers"
-    all_seeds = f"a mean F1 of {group['f1'].mean():.4f} with a standard deviation of {group['f1'].std():.4f}"
-    return f"{sentence}. Its figures are {which}. The {len(group)} seeds have {all_seeds}."

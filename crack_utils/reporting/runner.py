@@ -1,18 +1,17 @@
 """Execute notebooks with papermill: all notebooks of one run, or a comparison of many runs."""
 
-import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from crack_utils.config import RunParameters
 from crack_utils.errors import NotebookFailed
@@ -21,21 +20,6 @@ from crack_utils.reporting.pages import NOTEBOOKS, render, write_comparison
 from crack_utils.store import REPOSITORY, Run
 
 NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
-
-
-@contextlib.contextmanager
-def _local_kernel_manager() -> Iterator[type[AsyncKernelManager]]:
-    """A kernel manager without open ports: where the system has sockets as files, kernels use files in a folder of their own."""
-    if os.name != "posix":
-        yield AsyncKernelManager
-        return
-    with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as folder:
-
-        class LocalKernelManager(AsyncKernelManager):
-            def __init__(self, **kwargs: Any):
-                super().__init__(**{"transport": "ipc", "ip": str(Path(folder) / "socket")} | kwargs)
-
-        yield LocalKernelManager
 
 
 def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | None = None, folder: Path = NOTEBOOK_FOLDER) -> None:
@@ -73,14 +57,15 @@ def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | No
 def _executed(source: Path, target: Path, parameters: dict[str, Any], timeout_s: int | None) -> str | None:
     """Execute a notebook into ``target``. Returns why the notebook did not finish; None if the notebook finished."""
     try:
-        with _local_kernel_manager() as kernel_manager_class:
+        with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as folder:
+            sockets = {"transport": "ipc", "ip": f"{folder}/socket"} if os.name == "posix" else {}  # files, no open ports
             papermill.execute_notebook(
                 source,
                 target,
                 parameters=_known(source, parameters),
                 progress_bar=False,
                 stdout_file=sys.stdout,
-                kernel_manager_class=kernel_manager_class,
+                config=Config(KernelManager=sockets),
                 autosave_cell_every=10,
                 execution_timeout=timeout_s,
             )

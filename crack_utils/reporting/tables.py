@@ -6,30 +6,16 @@ import numpy as np
 import pandas as pd
 
 from crack_utils.config import FOLDERS
-from crack_utils.reporting.formats import unit_and_scale
-from crack_utils.reporting.html import Link
+from crack_utils.reporting.html import Link, unit_and_scale
 from crack_utils.scoring import in_millimetres, pick_examples
 
-# The write-up's rows in its order, without its misprint "Gradien-flow".
-WRITE_UP_PARAMETERS = {
-    "batch_size": "Batch size",
-    "epochs": "Epochs",
-    "learning_rate": "Learning rate",
-    "delta_cls_loss": "Delta CLS Loss",
-    "dilate": "Dilate",
-    "dynamically_balanced_loss": "Dynamically balanced loss",
-    "gradient_flow_adjustment": "Gradient-flow adjustment",
-    "frequency_of_use_sampling": "Frequency-of-use sampling",
-    "weighted_segmentation_loss": "Weighted segmentation loss",
-    "use_best_model": "Use best model",
-    "best_model_type": "Best model type",
-    "validate": "Validate",
-    "validate_on_test": "Validate on test",
-    "augmentation": "Augmentation",
-    "optimizer": "Optimizer",
-    "use_negatives": "Use negatives",
-    "hard_negative_mining": "Hard negative mining",
-}
+# The write-up's rows in its order, without its misprint "Gradien-flow". A row's title gives its parameter's name.
+WRITE_UP_ROWS = (
+    *("Batch size", "Epochs", "Learning rate", "Delta CLS Loss", "Dilate", "Dynamically balanced loss", "Gradient-flow adjustment"),
+    *("Frequency-of-use sampling", "Weighted segmentation loss", "Use best model", "Best model type", "Validate", "Validate on test"),
+    *("Augmentation", "Optimizer", "Use negatives", "Hard negative mining"),
+)
+WRITE_UP_PARAMETERS = {title.lower().replace(" ", "_").replace("-", "_"): title for title in WRITE_UP_ROWS}
 LOSSES = {"loss": "loss", "decision loss": "loss_decision", "segmentation loss": "loss_segmentation"}  # in the write-up's order
 SET_NAMES = {"train": "Train", "test": "Test", "val": "Validation"}  # in the write-up's order
 SCORE_NAMES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "accuracy": "Accuracy", "threshold": "Threshold"}
@@ -43,8 +29,8 @@ def loss_columns(history: pd.DataFrame) -> dict[str, str]:
 
 def dataset_table(resolved: dict[str, Any]) -> pd.DataFrame:
     """Input channels and size, and the number of samples in each set."""
+    rows = {f"Input {name}": resolved[f"input_{name}"] for name in ("channels", "height", "width")}
     counts = resolved["data"]["counts"]
-    rows = {"Input channels": resolved["input_channels"], "Input height": resolved["input_height"], "Input width": resolved["input_width"]}
     return _values(rows | {f"{name} samples": sum(counts[split].values()) for split, name in SET_NAMES.items()})
 
 
@@ -58,8 +44,8 @@ def counts_table(facts: dict[str, Any]) -> pd.DataFrame:
 
 def parameters_table(resolved: dict[str, Any]) -> pd.DataFrame:
     """The rows of the write-up's table of run parameters."""
-    optimizers = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}
-    return _values({title: optimizers.get(resolved[name], resolved[name]) for name, title in WRITE_UP_PARAMETERS.items()})
+    values = resolved | {"optimizer": {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[resolved["optimizer"]]}
+    return _values({title: values[name] for name, title in WRITE_UP_PARAMETERS.items()})
 
 
 def other_parameters_table(resolved: dict[str, Any]) -> pd.DataFrame:
@@ -74,7 +60,7 @@ def _values(rows: dict[str, Any]) -> pd.DataFrame:
 
 def decision_table(metrics: dict[str, Any]) -> pd.DataFrame:
     """The decision on test: scores, threshold and counts."""
-    names = {**SCORE_NAMES, "tp": "TP", "fp": "FP", "fn": "FN", "tn": "TN"}
+    names = SCORE_NAMES | {"tp": "TP", "fp": "FP", "fn": "FN", "tn": "TN"}
     return pd.DataFrame([{title: metrics["decision"][name] for name, title in names.items()}], dtype=object)
 
 

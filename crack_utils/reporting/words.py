@@ -6,7 +6,7 @@ import pandas as pd
 
 from crack_utils.config import NETWORKS, RunParameters
 from crack_utils.data import layout_of
-from crack_utils.reporting.formats import count
+from crack_utils.reporting.html import count
 from crack_utils.reporting.record import beside
 from crack_utils.store import Run, load_chosen
 
@@ -25,31 +25,28 @@ def look(column: str) -> str:
     return LOOK.get(column, "The curve should fall and flatten. If it still falls at the end, longer training may help.")
 
 
-def title(facts: dict[str, Any]) -> str:
-    """The write-up's title."""
-    return f"Results of training on {facts['title']}"
-
-
 def heading(resolved: dict[str, Any]) -> str:
     """The write-up's title and the links below it, as Markdown."""
     links = f"[Paper]({PAPER}) · [Data set]({layout_of(resolved['dataset']).link or 'explore.html'}) · [Test examples](visualize.html)"
-    return f"# {title(resolved['data'])}\n\n{links}"
+    return f"# Results of training on {resolved['data']['title']}\n\n{links}"
 
 
 def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history: pd.DataFrame) -> str:
     """One paragraph: the network, its training, its data, and how good the network is."""
-    counts, scores = resolved["data"]["counts"], metrics["segmentation_2px"]
-    train, test = counts["train"], counts["test"]
-    minutes = history["time_s"].sum() / 60
-    return (
-        f"Run **{run.name}**: {architecture(resolved)} was trained for {count(len(history), 'epoch')} "
-        f"({minutes:.1f} minutes on {resolved['device']}) on {count(train['positives'] + train['negatives'], 'image')}, "
+    data, scores, chosen, epochs = resolved["data"], metrics["segmentation_2px"], load_chosen(run), len(history)
+    train, test = data["counts"]["train"], data["counts"]["test"]
+    said = (
+        f"Run **{run.name}**: {architecture(resolved)} was trained for {count(epochs, 'epoch')} "
+        f"({history['time_s'].sum() / 60:.1f} minutes on {resolved['device']}) on {count(sum(train.values()), 'image')}, "
         f"{train['positives']} of them with a crack. "
-        f"On the {count(test['positives'], 'cracked test image')} of {resolved['data']['test_title']}, the network reaches a mean F1 of "
+        f"On the {count(test['positives'], 'cracked test image')} of {data['test_title']}, the network reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
-        f"{beside(resolved, metrics)} "
-        f"{_decided(metrics['decision'])} {protocol(resolved)}{_chosen_epoch(run, len(history))}"
+        f"{beside(resolved, metrics)} {_decided(metrics['decision'])} {protocol(resolved)}"
     )
+    if chosen is None or chosen.by is None:  # no split chose the weights, or the epoch is not known
+        return said
+    last = ", the last epoch: longer training may still help" if chosen.epoch == epochs else ""
+    return f"{said} The weights are those of epoch {chosen.epoch} of {epochs}{last}."
 
 
 def _decided(decision: dict[str, Any]) -> str:
@@ -62,9 +59,8 @@ def _decided(decision: dict[str, Any]) -> str:
 
 def progress(params: RunParameters, history: pd.DataFrame) -> str:
     """How many epochs are done, and how long they took."""
-    minutes = history["time_s"].sum() / 60
     rest = "" if len(history) == params.epochs else " The same run continues from its last checkpoint when you start it again."
-    return f"Training has done {len(history)} of {count(params.epochs, 'epoch')} in {minutes:.1f} minutes.{rest}"
+    return f"Training has done {len(history)} of {count(params.epochs, 'epoch')} in {history['time_s'].sum() / 60:.1f} minutes.{rest}"
 
 
 def architecture(resolved: dict[str, Any]) -> str:
@@ -72,8 +68,8 @@ def architecture(resolved: dict[str, Any]) -> str:
     network = NETWORKS[resolved["architecture"]]
     if network.encoder is None:
         return network.title
-    weights = "from ImageNet weights" if resolved["pretrained"] else "from random weights"
-    return f"{network.title} (encoder {resolved['encoder'] or network.encoder}, {weights})"
+    weights = "ImageNet" if resolved["pretrained"] else "random"
+    return f"{network.title} (encoder {resolved['encoder'] or network.encoder}, from {weights} weights)"
 
 
 def protocol(resolved: dict[str, Any]) -> str:
@@ -89,26 +85,16 @@ def protocol(resolved: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _chosen_epoch(run: Run, epochs: int) -> str:
-    """Which epoch's weights a split chose. Empty if no split chose, or if the epoch is not known."""
-    chosen = load_chosen(run)
-    if chosen is None or chosen.by is None:
-        return ""
-    last = ", the last epoch: longer training may still help" if chosen.epoch == epochs else ""
-    return f" The weights are those of epoch {chosen.epoch} of {epochs}{last}."
-
-
 def losses(resolved: dict[str, Any]) -> str:
     """How to read the curves of the losses."""
     if not resolved["decision_loss"]:
         return "The decision was not trained, so the total leaves out the decision loss."
-    delta = resolved["delta_cls_loss"]
+    moves, so = "", ""
     if resolved["dynamically_balanced_loss"]:
-        return (
-            "In the total, weight moves from the segmentation loss to the decision loss epoch by epoch, and the decision loss counts "
-            f"{delta} times. So the total changes even if nothing is learned. The curves of the single losses are unweighted."
-        )
-    return f"In the total, the decision loss counts {delta} times. The curves of the single losses are unweighted."
+        moves = "weight moves from the segmentation loss to the decision loss epoch by epoch, and "
+        so = " So the total changes even if nothing is learned."
+    counts = f"In the total, {moves}the decision loss counts {resolved['delta_cls_loss']} times.{so}"
+    return f"{counts} The curves of the single losses are unweighted."
 
 
 def validation(resolved: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The kinds of files in a run's folder: each knows how one file is read and written."""
+"""The kinds of files in a run's folder. Each kind knows how to read and write its file."""
 
 import dataclasses
 import json
@@ -55,20 +55,20 @@ class Json(RunFile):
         with reading(self.path) as path:
             values = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(values, dict):
-                raise ValueError("it holds no names and values")
+                raise ValueError("the file holds no names and values")
             return values
 
 
 class Parameters(Json):
-    """The run's parameters and what the data turned out to be."""
+    """The run's parameters and the facts of its data."""
 
     def save(self, params: RunParameters, resolved: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write the file.
 
         Args:
-            params: as given, kept under ``given``.
-            resolved: values that replaced a default such as "auto" or "the data set's own".
-            facts: of the data, kept under ``data``; see :func:`crack_utils.data.data_facts`.
+            params: the parameters as given, kept under ``given``.
+            resolved: the values used instead of defaults such as "auto" and "the data set's own".
+            facts: facts of the data, kept under ``data``; see :func:`crack_utils.data.data_facts`.
         """
         name = self.path.parent.relative_to(home() / "runs").as_posix()
         super().save({"run_name": name, **params.as_dict(), **resolved, "given": params.as_dict(), "data": facts})
@@ -82,11 +82,11 @@ class Parameters(Json):
         values = super().load()
         with reading(self.path):
             if not {"given", "data"} <= set(values):
-                raise ValueError("it holds no parameters")
+                raise ValueError("the file holds no parameters")
         return {**PARAMETER_DEFAULTS, **values}
 
     def facts(self) -> dict[str, Any]:
-        """What the data turned out to be."""
+        """The facts of the data (see :func:`crack_utils.data.data_facts`)."""
         return self.resolved()["data"]
 
 
@@ -102,27 +102,31 @@ class Provenance(Json):
         return values if isinstance(values, dict) else {}
 
 
-class History(RunFile):
+class Table(RunFile):
+    """A table, as .csv."""
+
+    index: str | None = None  # the column that numbers the rows
+
+    def save(self, frame: pd.DataFrame) -> None:
+        with written_whole(self.path) as scratch:
+            frame.to_csv(scratch, index=self.index is not None)
+
+    def load(self) -> pd.DataFrame:
+        with reading(self.path) as path:
+            return pd.read_csv(path, index_col=self.index)
+
+
+class History(Table):
     """Losses and validation by epoch, a row an epoch. Each loss term has a column ``loss_NAME``."""
 
     def save(self, rows: list[dict[str, float]]) -> None:
         known = [*HISTORY_COLUMNS, *VALIDATION_COLUMNS]
         more = [name for name in (rows[0] if rows else ()) if name not in known]
-        columns = [*HISTORY_COLUMNS[:4], *more, *known[4:]]
-        with written_whole(self.path) as scratch:
-            pd.DataFrame(rows, columns=columns).to_csv(scratch, index=False)
-
-    def load(self) -> pd.DataFrame:
-        with reading(self.path) as path:
-            return pd.read_csv(path)
+        super().save(pd.DataFrame(rows, columns=[*HISTORY_COLUMNS[:4], *more, *known[4:]]))
 
 
-class PerImage(RunFile):
+class PerImage(Table):
     """Scores of the test images, a row an image."""
-
-    def save(self, frame: pd.DataFrame) -> None:
-        with written_whole(self.path) as scratch:
-            frame.to_csv(scratch, index=False)
 
     def load(self) -> pd.DataFrame:
         with reading(self.path) as path:
@@ -132,16 +136,10 @@ class PerImage(RunFile):
             return frame.assign(**{name: pd.to_numeric(frame[name].replace("", np.nan)) for name in numbers})
 
 
-class Curves(RunFile):
+class Curves(Table):
     """Scores by threshold, of test and of the split that chose the thresholds (``val_...``)."""
 
-    def save(self, frame: pd.DataFrame) -> None:
-        with written_whole(self.path) as scratch:
-            frame.to_csv(scratch)
-
-    def load(self) -> pd.DataFrame:
-        with reading(self.path) as path:
-            return pd.read_csv(path, index_col="threshold")
+    index = "threshold"
 
 
 class Log(RunFile):

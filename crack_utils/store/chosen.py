@@ -1,7 +1,11 @@
-"""Which epoch's weights a run evaluates, and why."""
+"""Which epoch's weights a run evaluates, and which split chose the epoch."""
 
 import dataclasses
+from collections.abc import Mapping
 
+import pandas as pd
+
+from crack_utils.config import RunParameters
 from crack_utils.store.run import Run
 
 
@@ -20,15 +24,20 @@ class Chosen:
     validation: dict[str, float]
 
 
+def chosen_epoch(params: RunParameters, row: Mapping[str, float]) -> Chosen:
+    """The choice of the epoch that this row of the history describes."""
+    validation = {name: float(value) for name, value in row.items() if name.startswith("val_") and not pd.isna(value)}
+    return Chosen(int(row["epoch"]), params.choosing_split if params.chooses_checkpoint else None, validation)
+
+
 def load_chosen(run: Run) -> Chosen | None:
-    """The chosen epoch. None if it is not known, as for a run of an earlier version that went by ``both``."""
+    """The chosen epoch. None if the epoch is not known: runs of an earlier version that chose by ``both`` did not keep the epoch."""
     if run.chosen.exists:
         return Chosen(**run.chosen.load())
     params, history = run.params.load(), run.history.load()
     if not params.chooses_checkpoint:
-        return Chosen(len(history), None, {})
-    column = {"seg": "val_f1", "dec": "val_decision_ap"}.get(params.best_model_type)
-    if column is None or history[column].isna().all():
+        return chosen_epoch(params, history.iloc[-1])
+    if params.best_model_type == "both":
         return None
-    row = history.loc[history[column].idxmax()]
-    return Chosen(int(row["epoch"]), params.choosing_split, {name: row[name] for name in row.index if name.startswith("val_")})
+    column = {"seg": "val_f1", "dec": "val_decision_ap"}[params.best_model_type]
+    return chosen_epoch(params, history.loc[history[column].idxmax()])

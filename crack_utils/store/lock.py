@@ -22,7 +22,9 @@ def claimed(run: Run) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"run {run.name} is in the hands of another process; wait for it, or choose another run_name") from None
+        raise UserError(
+            f"run {run.name} is in the hands of another process; wait until that process ends, or choose another run_name"
+        ) from None
     try:
         yield
     finally:

@@ -31,8 +31,9 @@ class Predictions:
 def write_predictions(run_dir: Path, split: str) -> Iterator[Callable[[str, np.ndarray, np.ndarray, float], None]]:
     """Write predictions image by image, so that memory does not grow with the split.
 
-    The block gets a function that takes an image's stem, ``seg_prob`` (H, W), ``mask`` (H, W) and ``decision_prob``. The file appears when the
-    block ends without an error. Each map is a member of the file: ``seg_probs/00000`` and ``masks/00000``, in the order of ``stems``.
+    The block gets a function that takes an image's stem, ``seg_prob`` (H, W), ``mask`` (H, W) and ``decision_prob``. The file appears
+    when the block ends without an error. Each map is a member of the file: ``seg_probs/00000`` and ``masks/00000``, in the order of
+    ``stems``.
     """
     stems: list[str] = []
     decision_probs: list[float] = []

@@ -29,7 +29,7 @@ SESSION_STATE = ("machine", "device", "python", "os", "packages", "code")  # may
 def recorded(run: Run, step: str, hardware: dict[str, str]) -> Iterator[None]:
     """Keep in provenance.json what the block is computed with and how long the block takes, even if the block is stopped or fails.
 
-    A resumed training adds its time to that of its earlier sessions. The other values are those of the last session; ``changed``
+    A resumed training adds its time to the time of its earlier sessions. The other values are those of the last session; ``changed``
     names the values that differed in an earlier session.
 
     Args:
@@ -68,7 +68,7 @@ def software() -> dict[str, Any]:
 
 
 def changed_state(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """What differs between two sessions."""
+    """The values of SESSION_STATE that differ between two sessions."""
     return [name for name in SESSION_STATE if one[name] != other[name]]
 
 
@@ -84,7 +84,7 @@ def _packages() -> dict[str, str]:
 def commit(repository: Path) -> dict[str, Any]:
     """The commit that is checked out, and whether the package differs from this commit. Without a checkout the commit is None."""
     unknown = {"commit": None, "dirty": False}
-    if not (repository / ".git").exists():  # an installed package: a repository further up is another project's
+    if not (repository / ".git").exists():  # an installed package; a repository above belongs to another project
         return unknown
     command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--", "crack_utils"]
     try:

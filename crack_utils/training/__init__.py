@@ -9,7 +9,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "losses": ["TERMS", "Outputs", "Term", "decision_loss", "loss_weights", "segmentation_loss"],
-        "loop": ["Parts", "Training"],
+        "loop": ["Training"],
+        "parts": ["Parts"],
         "run": ["claim_run", "train_run"],
         "schedule": ["build_optimizer", "learning_rate"],
         "step": ["measure_step", "positive_weights", "train_step"],

@@ -1,7 +1,4 @@
-"""From a training to a checkpoint and back.
-
-All random numbers come from (seed, epoch) alone, so a resumed training goes on exactly as the unbroken one would have.
-"""
+"""From a training to a checkpoint and back."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -19,8 +16,8 @@ class Position:
     """How far a stopped training came in its epoch.
 
     Args:
-        results: of each image that is done, its loss by term and its difficulty, (terms + 1, images done).
-        rng: states of torch's generators; emptied when they are restored.
+        results: the loss by term and the difficulty of each image that is done, (terms + 1, images done).
+        rng: states of torch's generators; emptied once the states are restored.
         time_s: seconds that the epoch took so far.
     """
 
@@ -34,7 +31,7 @@ class Position:
         return 0 if self.results is None else self.results.shape[1]
 
     def restore_rng(self, device: torch.device) -> None:
-        """Let torch go on with the random numbers of the stopped training, if it has not yet."""
+        """Go on with the random numbers of the stopped training. Only the first call does so."""
         rng, self.rng = self.rng, {}
         if "cpu" in rng:
             torch.set_rng_state(rng["cpu"])
@@ -66,11 +63,11 @@ def resume(training: "Training", state: dict[str, Any]) -> None:
     """Bring a fresh training to a checkpoint's state.
 
     Raises:
-        UserError: the training images are others.
+        UserError: the checkpoint is of other training images.
     """
     if state["images"] != image_names(training):
         name, folder = training.run.name, training.run.folder
-        raise UserError(f"the training images are not those run {name} began with; choose another run_name, or remove {folder}")
+        raise UserError(f"run {name} began with other training images; choose another run_name, or remove {folder}")
     training.model.load_state_dict(state["model"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.history = state["history"]

@@ -8,8 +8,7 @@ import torch
 
 from crack_utils.config import FOLDERS, RunParameters
 from crack_utils.data import drawn_notice
-from crack_utils.networks import count_parameters
-from crack_utils.networks.devices import machine
+from crack_utils.networks import count_parameters, hardware
 from crack_utils.training.sampling import hardest
 from crack_utils.training.schedule import is_checkpoint_epoch
 
@@ -28,9 +27,9 @@ def announcement(training: "Training") -> str:
     steps_left = len(epochs) * steps - -(-into // params.batch_size)
     total_s = steps_left * train_s + validations * len(training.data.split(params.choosing_split)) * predict_s
     name = training.run.name
-    start = f"Going on with {name} after epoch {done} of" if done or into else f"Training {name}:"
-    inside = f", {into} images into epoch {done + 1}" if into else ""
-    return f"{start} {params.epochs} epochs of {images} + {again} images on {training.device}{inside}: about {duration(total_s)}"
+    inside = f" and {into} images of epoch {done + 1}" if into else ""
+    start = f"Going on with {name} after epoch {done}{inside}" if done or into else f"Training {name}"
+    return f"{start}: {params.epochs} epochs of {images} + {again} images on {training.device}: about {duration(total_s)}"
 
 
 def _images_of_an_epoch(training: "Training") -> tuple[int, int]:
@@ -46,10 +45,10 @@ def _images_of_an_epoch(training: "Training") -> tuple[int, int]:
 
 
 def description(training: "Training") -> Iterator[str]:
-    """Machine, data, parameters and network."""
+    """The lines on machine, data, parameters and network."""
     params, values = training.params, training.run.params.resolved()
     facts = values["data"]
-    yield f"Machine: {machine(training.device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    yield f"Machine: {hardware(training.device)['machine']}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     if drawn_notice(facts):
         yield f"Data: {drawn_notice(facts)}"
     yield from (f"Note: {note}" for note in facts["notes"])
@@ -58,15 +57,15 @@ def description(training: "Training") -> Iterator[str]:
     for name, count in facts["counts"].items():
         yield f"{name}: {sum(count.values())} images, {count['positives']} with a crack, {count['negatives']} without"
     if params.positive_weights and training.positive.images is None:
-        yield "Note: train has no crack-free images to balance: the decision's positive weight stays 1"
+        yield "Note: train has no crack-free images, so the decision's positive weight stays 1"
     share, images = params.hard_negative_mining, len(training.dataset)
     if isinstance(share, float) and share and not len(hardest(np.zeros(images), share)):
-        yield f"Note: hard_negative_mining {share} of {images} images is less than one: nothing is trained on twice"
+        yield f"Note: hard_negative_mining {share} of {images} images is less than one image: no image is trained on twice"
     yield f"Network: {params.architecture} with {count_parameters(training.model):,} parameters"
 
 
 def epoch_line(params: RunParameters, history: list[dict[str, float]]) -> str:
-    """The last epoch's losses, and the time that is left, guessed from the last five epochs."""
+    """The last epoch's losses, and the time left as guessed from the last five epochs."""
     row, recent = history[-1], [earlier["time_s"] for earlier in history[-5:]]
     left = duration((params.epochs - row["epoch"]) * sum(recent) / len(recent))
     terms = " ".join(f"| {name.removeprefix('loss_')} {row[name]:.5f}" for name in row if name.startswith("loss_"))
@@ -99,7 +98,7 @@ def _figures(title: str, row: dict[str, float]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds in a unit that suits their number."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

@@ -6,7 +6,6 @@ All random numbers come from (seed, epoch) alone, so a resumed training goes on 
 import dataclasses
 import importlib
 import time
-from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,27 +13,16 @@ import torch
 from crack_utils.config import RunParameters
 from crack_utils.data import RunData, batches
 from crack_utils.errors import UserError
-from crack_utils.networks import build_model
-from crack_utils.store import Run, finish_training
+from crack_utils.store import Run, chosen_epoch, finish_training
 from crack_utils.training import log
 from crack_utils.training.checkpoints import Position, resume, rng_states, training_state
-from crack_utils.training.losses import TERMS, UNWEIGHTED, Term
+from crack_utils.training.losses import UNWEIGHTED
+from crack_utils.training.parts import Parts
 from crack_utils.training.sampling import ImageMemory, plan_epoch
 from crack_utils.training.schedule import build_optimizer, is_checkpoint_epoch, learning_rate
-from crack_utils.training.step import measure_step, positive_weights, train_step
-from crack_utils.training.validation import BestEpoch, validate
+from crack_utils.training.step import positive_weights
+from crack_utils.training.validation import BestEpoch
 from crack_utils.training.watcher import Watcher
-
-
-@dataclasses.dataclass(frozen=True)
-class Parts:
-    """The functions that a training is made of. Hand in another function to try it."""
-
-    build_model: Callable = build_model
-    terms: Mapping[str, Term] = dataclasses.field(default_factory=lambda: TERMS)
-    step: Callable = train_step
-    validate: Callable = validate
-    measure: Callable = measure_step
 
 
 class _Stopped(Exception):
@@ -44,21 +32,12 @@ class _Stopped(Exception):
 class Training:
     """The state of one training, and its loop."""
 
-    def __init__(
-        self,
-        run: Run,
-        params: RunParameters,
-        data: RunData,
-        device: torch.device,
-        watcher: Watcher | None = None,
-        parts: Parts | None = None,
-    ):
-        self.run, self.params, self.data, self.device = run, params, data, device
-        self.watcher, self.parts = watcher or Watcher(), parts or Parts()
+    def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device, watcher: Watcher, parts: Parts):
+        self.run, self.params, self.data, self.device, self.watcher, self.parts = run, params, data, device, watcher, parts
         if params.augmentation:
             importlib.import_module("torchvision.transforms.v2")  # once here; otherwise each loader's worker would import it in every pass
         torch.manual_seed(params.seed)
-        self.model = self.parts.build_model(params).to(device)
+        self.model = parts.build_model(params).to(device)
         self.optimizer = build_optimizer(self.model, params)
         self.dataset = data.split("train")
         self.positive = positive_weights(self.dataset, device) if params.positive_weights else UNWEIGHTED
@@ -66,7 +45,7 @@ class Training:
         self.memory, self.best, self.position = ImageMemory(len(self.dataset)), BestEpoch(), Position()
 
     def fit(self) -> None:
-        """Train all epochs and save the chosen weights, unless the watcher stops the training before. A checkpoint's epochs are done."""
+        """Train the epochs that the checkpoint lacks, and save the chosen weights, unless the watcher stops the training before."""
         params, run, state = self.params, self.run, self.run.checkpoint.load()
         if state:
             resume(self, state)
@@ -94,7 +73,7 @@ class Training:
         self._finish()
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
-        """One pass over the epoch's images, then one over the hardest. The mean losses are those of the first pass."""
+        """Train on the epoch's images, then once more on the hardest. Returns the mean losses of the first pass."""
         params, terms = self.params, self.parts.terms
         self._memory_before = self.memory.state()
         rng = np.random.default_rng([params.seed, epoch])
@@ -111,14 +90,13 @@ class Training:
             self._train_on(rng.permutation(again), weights, rng)
         if not (np.isfinite(losses).all() and np.isfinite(self.memory.difficulty[plan.order]).all()):
             raise UserError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
-        means = {name: float(values.mean()) for name, values in zip(terms, losses, strict=True)}
-        total = sum(weight * mean for weight, mean in zip(weights, means.values(), strict=True))
-        return {"loss": total, **{f"loss_{name}": mean for name, mean in means.items()}}
+        means = {f"loss_{name}": float(values.mean()) for name, values in zip(terms, losses, strict=True)}
+        return {"loss": sum(weight * mean for weight, mean in zip(weights, means.values(), strict=True)), **means}
 
     def _train_on(self, order: np.ndarray, weights: list[float], rng: np.random.Generator) -> np.ndarray:
         """Train on images in this order. Returns their losses, (terms, len(order)).
 
-        Images that a stopped training did in this epoch are skipped; their results are taken from the checkpoint.
+        Images that a stopped training did in this epoch are skipped. Their results come from the checkpoint.
         """
         self.model.train()
         params, device = self.params, self.device
@@ -127,20 +105,20 @@ class Training:
         start = self._n_done
         skipped = min(len(order), max(0, self.position.n_done - start))
         if skipped:
-            self._note(order[:skipped], self.position.results[:, start : start + skipped])
+            self._keep(order[:skipped], self.position.results[:, start : start + skipped])
         else:
             self.position.restore_rng(device)
         for batch in batches(self.dataset, keys[skipped:], params.batch_size, params.num_workers, device.type == "cuda"):
-            self.position.restore_rng(device)  # not earlier inside a pass: the loader has drawn from the generator as it started
+            self.position.restore_rng(device)  # not before the loader has started, because the loader draws from the generator
             losses, errors = self.parts.step(self.model, self.optimizer, batch.to(device), weights, self.positive, self.parts.terms)
             difficulty = losses[0] * (errors + 1) if params.hard_negative_difficulty == "loss_errors" else losses[0]
-            self._note(batch.index, torch.cat([losses, difficulty[None]]).cpu())
+            self._keep(batch.index, torch.cat([losses, difficulty[None]]).cpu())
             self.watcher.on_batch(self, len(self.history) + 1, self._n_done, self._results.shape[1])
             if self.watcher.should_stop():
                 raise _Stopped
         return self._results[:-1, start : self._n_done]
 
-    def _note(self, images: np.ndarray | torch.Tensor, results: torch.Tensor) -> None:
+    def _keep(self, images: np.ndarray | torch.Tensor, results: torch.Tensor) -> None:
         """Keep the losses and the difficulty of the epoch's next images, (terms + 1, N)."""
         self._results[:, self._n_done : self._n_done + len(images)] = results
         self.memory.difficulty[images] = results[-1]
@@ -155,19 +133,16 @@ class Training:
         self.run.log.add(log.validation_line(self.params, row, time.perf_counter() - started, is_best))
 
     def _finish(self) -> None:
-        """Save the chosen weights, and which epoch they are of."""
-        params, row = self.params, self.history[-1]
-        if params.chooses_checkpoint:
+        row = self.history[-1]
+        if self.params.chooses_checkpoint:
             self.run.best.load_into(self.model)
             row = self.history[self.best.epoch - 1]
-        self.run.log.add(log.chosen_line(params, row))
-        validation = {name: value for name, value in row.items() if name.startswith("val_")}
-        by = params.choosing_split if params.chooses_checkpoint else None
-        self.run.chosen.save({"epoch": row["epoch"], "by": by, "validation": validation})
+        self.run.log.add(log.chosen_line(self.params, row))
+        self.run.chosen.save(dataclasses.asdict(chosen_epoch(self.params, row)))
         finish_training(self.run, self.model)
 
     def _stop(self, time_s: float) -> None:
-        """Keep all that the same run needs to go on inside this epoch: its images are drawn again, those done are skipped."""
+        """Save all that the same run needs to go on inside this epoch. The epoch is drawn again, so the memory is the one before it."""
         position = Position(torch.from_numpy(self._results[:, : self._n_done].copy()), rng_states(self.device), time_s)
         self.run.checkpoint.save(training_state(self) | self._memory_before | {"position": vars(position)})
         self.run.history.save(self.history)

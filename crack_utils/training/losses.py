@@ -11,14 +11,14 @@ from crack_utils.data import Batch
 
 
 class Outputs(NamedTuple):
-    """What the network says of a batch: ``decision_logits`` (N, 1) and ``seg_logits`` (N, 1, H, W)."""
+    """The outputs of the network for a batch: ``decision_logits`` (N, 1) and ``seg_logits`` (N, 1, H, W)."""
 
     decision_logits: torch.Tensor
     seg_logits: torch.Tensor
 
 
 class PositiveWeights(NamedTuple):
-    """Factors of the losses of crack pixels and of cracked images, scalars; None is 1."""
+    """Factors of the losses of crack pixels and of cracked images, scalars. None stands for 1."""
 
     pixels: torch.Tensor | None = None
     images: torch.Tensor | None = None
@@ -31,8 +31,8 @@ class Term(NamedTuple):
     """A term of the loss.
 
     Args:
-        loss: from outputs, batch and positive weights to each image's loss, (N,).
-        weight: from the run's parameters and the epoch 0, 1, ... to the term's weight.
+        loss: takes outputs, batch and positive weights; returns the loss of each image, (N,).
+        weight: takes the run's parameters and the epoch 0, 1, ...; returns the weight of the term.
     """
 
     loss: Callable[[Outputs, Batch, PositiveWeights], torch.Tensor]
@@ -51,7 +51,7 @@ def segmentation_loss(
     Args:
         seg_logits: (N, 1, H, W).
         mask: (N, 1, H, W) in {0, 1}.
-        valid: (N, 1, H, W) in {0, 1}; 0 marks padding, which counts nowhere.
+        valid: (N, 1, H, W) in {0, 1}; 0 marks padding, which does not count.
         weight: (N, 1, H, W), multiplies each pixel's loss before the mean.
         pos_weight: scalar, multiplies the loss of crack pixels.
 
@@ -67,28 +67,25 @@ def decision_loss(decision_logits: torch.Tensor, has_crack: torch.Tensor, pos_we
     return F.binary_cross_entropy_with_logits(decision_logits, has_crack, reduction="none", pos_weight=pos_weight)[:, 0]
 
 
-def loss_weights(epoch: int, epochs: int, delta: float, balanced: bool) -> tuple[float, float]:
-    """Weights of the segmentation and the decision loss in epoch n = 0 .. epochs - 1.
+def loss_weights(params: RunParameters, epoch: int) -> tuple[float, float]:
+    """Weights of the segmentation and the decision loss in epoch n = 0, 1, ...
 
-    Balanced weights are ``1 - n / epochs`` and ``delta * n / epochs``. Otherwise the weights are always 1 and ``delta``.
+    Balanced weights are ``1 - n / epochs`` and ``delta * n / epochs``, where delta is ``delta_cls_loss``. Otherwise the weights are always
+    1 and ``delta``. Without decision loss the weights are 1 and 0.
     """
-    share = epoch / epochs
-    return (1 - share, delta * share) if balanced else (1.0, delta)
-
-
-def _weights(params: RunParameters, epoch: int) -> tuple[float, float]:
     if not params.decision_loss:
         return 1.0, 0.0
-    return loss_weights(epoch, params.epochs, params.delta_cls_loss, params.dynamically_balanced_loss)
+    share, delta = epoch / params.epochs, params.delta_cls_loss
+    return (1 - share, delta * share) if params.dynamically_balanced_loss else (1.0, delta)
 
 
-TERMS = {
+TERMS = {  # mining goes by the first term
     "segmentation": Term(
         lambda outputs, batch, positive: segmentation_loss(outputs.seg_logits, batch.mask, batch.valid, batch.weight, positive.pixels),
-        lambda params, epoch: _weights(params, epoch)[0],
+        lambda params, epoch: loss_weights(params, epoch)[0],
     ),
     "decision": Term(
         lambda outputs, batch, positive: decision_loss(outputs.decision_logits, batch.has_crack, positive.images),
-        lambda params, epoch: _weights(params, epoch)[1],
+        lambda params, epoch: loss_weights(params, epoch)[1],
     ),
 }

@@ -5,7 +5,8 @@ from crack_utils.data import data_facts, find_data
 from crack_utils.errors import ParameterError
 from crack_utils.networks import hardware, resolve_device
 from crack_utils.store import Run, check_record_run, claimed, forget_results, recorded, sample_folder
-from crack_utils.training.loop import Parts, Training
+from crack_utils.training.loop import Training
+from crack_utils.training.parts import Parts
 from crack_utils.training.watcher import Watcher
 
 
@@ -19,7 +20,7 @@ def train_run(
         run_name: folder under ``runs/``; default ``DATASET-<hash of the parameters>``.
         overwrite: drop a training with other parameters that the folder holds.
         watcher: watches the training and may stop it. Afterwards the run's ``is_trained`` says whether the training finished.
-        parts: what the training is made of.
+        parts: the functions that the training is made of.
 
     Raises:
         ParameterError: the folder holds a training with other parameters, or the machine has no such device.
@@ -28,9 +29,10 @@ def train_run(
     run = claim_run(params, run_name, overwrite)
     is_same = run.params.exists and not run.params.load().differences(params)
     if run.is_trained and is_same:
-        print(f"Run {run.name} has finished training before; it is shown, not repeated.")
+        print(f"Run {run.name} has finished training before. The training is shown, not repeated.")
         return run
     device = resolve_device(params.device)
+    machine = hardware(device)
     data = find_data(params, sample_folder())
     facts = data_facts(data)  # decodes every image, so that unusable data stops the run before any work is done
     resolved = {
@@ -43,8 +45,8 @@ def train_run(
         if not (is_same and run.checkpoint.exists):
             forget_results(run)
         run.params.save(params, resolved, facts)
-        with recorded(run, "training", hardware(device)):
-            Training(run, params, data, device, watcher, parts).fit()
+        with recorded(run, "training", machine):
+            Training(run, params, data, device, watcher or Watcher(), parts or Parts()).fit()
     return run
 
 

@@ -9,7 +9,7 @@ from crack_utils.config import RunParameters
 
 
 class ImageMemory:
-    """What sampling and mining remember of each training image.
+    """What sampling and mining need to know of each training image.
 
     Args:
         n_images: N, the number of training images.
@@ -30,12 +30,12 @@ class ImageMemory:
 
 @dataclasses.dataclass(frozen=True)
 class EpochPlan:
-    """What an epoch trains on.
+    """The images of an epoch.
 
     Args:
         order: indices of the images of the first pass.
-        counts: which of these count in the epoch's mean losses, bool.
-        share: the share of the images that a second pass trains on again, the hardest.
+        counts: whether an image of ``order`` counts in the epoch's mean losses, bool.
+        share: the share of the images, the hardest, that a second pass trains on again.
     """
 
     order: np.ndarray
@@ -53,7 +53,7 @@ class EpochPlan:
         return len(self.order) + len(hardest(self.seen, self.share))
 
     def again(self, difficulty: np.ndarray) -> np.ndarray:
-        """Indices of the images of the second pass, by their difficulty in the first."""
+        """Indices of the images of the second pass, from their difficulty in the first pass."""
         return self.seen[hardest(difficulty[self.seen], self.share)]
 
 
@@ -74,7 +74,7 @@ def draw_by_use(has_crack: np.ndarray, uses: np.ndarray, rng: np.random.Generato
     """Frequency-of-use sampling: every cracked image, and as many crack-free ones, little-used ones first.
 
     A crack-free image of N that was used f times has w = 1 - f / max f and the weight (w - median w + 1) to the power 4 ln N. If there
-    are fewer crack-free images than needed, each is taken as evenly as possible.
+    are fewer crack-free images than needed, all are drawn as evenly as possible.
 
     Args:
         has_crack: (N,) bool.
@@ -92,7 +92,7 @@ def draw_by_use(has_crack: np.ndarray, uses: np.ndarray, rng: np.random.Generato
     # The largest of log weight + Gumbel noise are a weighted draw without replacement, whatever the weights' range.
     ranked = negatives[np.argsort(-(log_weight + rng.gumbel(size=len(negatives))), kind="stable")]
     rounds, rest = divmod(len(positives), len(negatives))
-    if rounds:  # too few images: rank the rest by use alone, or differences of use would add up over a training
+    if rounds:  # too few images: rank the rest by use alone, so that differences of use do not add up over a training
         ranked = negatives[np.lexsort([rng.random(len(negatives)), uses[negatives]])]
     return np.concatenate([positives, np.tile(negatives, rounds), ranked[:rest]])
 
@@ -105,8 +105,8 @@ def hardest(difficulty: np.ndarray, share: float) -> np.ndarray:
 def hard_set(difficulty: np.ndarray, least_share: float) -> np.ndarray:
     """Indices of the hard samples.
 
-    Hard is what lies more than 2 standard deviations above the mean difficulty. If these are no more than ``least_share`` of all, the cut
-    is 1, then 0.5, then 0 deviations; if even these are too few, all samples with a difficulty are hard.
+    A sample is hard if its difficulty lies more than 2 standard deviations above the mean. If no more than ``least_share`` of all
+    samples are hard, the cut is 1, then 0.5, then 0 deviations. If this is still so, all samples with a difficulty are hard.
 
     Args:
         difficulty: (N,), NaN for a sample that was never trained on. Before the first epoch all are NaN, and no sample is hard.
@@ -124,7 +124,7 @@ def mix_hard(order: np.ndarray, hard: np.ndarray, k: int, b: int, rng: np.random
     """Put ``k`` random samples of the hard set after each ``b - k`` images of ``order``, for batches of ``b``.
 
     Returns:
-        The longer order, and which of its images come from ``order`` (bool).
+        The longer order, and whether each of its images comes from ``order``, bool.
     """
     if len(hard) == 0:
         return order, np.ones(len(order), bool)

@@ -24,8 +24,8 @@ def train_step(
     """Learn from one batch.
 
     Args:
-        weights: of the loss terms.
-        positive: weights of crack pixels and of cracked images.
+        weights: the weight of each loss term.
+        positive: the weights of crack pixels and of cracked images.
         terms: the loss terms.
 
     Returns:
@@ -43,7 +43,7 @@ def train_step(
 
 
 def positive_weights(dataset: CropDataset, device: torch.device) -> PositiveWeights:
-    """Background by crack pixels, and crack-free by cracked images. Without crack-free images the second weight is None."""
+    """The number of background pixels per crack pixel, and of crack-free images per cracked image; None without crack-free images."""
     crack, pixels = sum(int(crop.mask.sum()) for crop in dataset.crops), sum(crop.mask.size for crop in dataset.crops)
     images = torch.tensor(dataset.negatives / dataset.positives, device=device) if dataset.negatives else None
     return PositiveWeights(torch.tensor((pixels - crack) / crack, device=device), images)

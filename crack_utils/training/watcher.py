@@ -1,4 +1,4 @@
-"""Somebody who watches a training, and can stop the training."""
+"""Follow a training, and stop the training."""
 
 from typing import TYPE_CHECKING
 

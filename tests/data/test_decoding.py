@@ -5,7 +5,7 @@ from made_data import write_folder
 from PIL import ExifTags, Image
 
 from crack_utils.data import Pair, find_data, read_crop, read_crops
-from crack_utils.data.cutting import cut
+from crack_utils.data.crops import cut
 from crack_utils.data.layouts.folders import find_pairs
 from crack_utils.data.run_data import own_size
 from crack_utils.errors import DataError

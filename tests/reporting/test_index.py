@@ -73,7 +73,7 @@ def test_one_damaged_or_foreign_folder_keeps_no_run_from_the_list(home):
     write_index()
     page, links = listed(home)
     assert sorted(links) == sorted(f"{name}/index.html" for name in runs)
-    assert "drawn by a program" in page
+    assert "headers-only, no-losses, no-metrics, odd/provenance: The images are drawn by a program." in page
     heads = re.findall(r'<th scope="col">([^<]+)', page)
     assert tuple(heads) == ROW_TITLES
     assert page.count("<polyline") == 1  # of the one history that has losses

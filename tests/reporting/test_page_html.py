@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from crack_utils.reporting.exporter import themed
 from crack_utils.reporting.page_html import finish
-from crack_utils.reporting.plot_theme import themed
 
 
 def finished(body):

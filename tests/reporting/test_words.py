@@ -8,8 +8,7 @@ import pytest
 from conftest import REPOSITORY
 
 from crack_utils.config import parse_parameters
-from crack_utils.reporting.formats import count, interval, percent_interval, unit_and_scale
-from crack_utils.reporting.html import to_html
+from crack_utils.reporting.html import count, interval, percent_interval, to_html, unit_and_scale
 from crack_utils.reporting.plots import figure, plot_loss
 from crack_utils.reporting.tables import loss_columns
 from crack_utils.reporting.words import LOOK, false_alarms, look, losses, progress, summary, validation

@@ -28,11 +28,7 @@ def describe(pair: Pair) -> Pair:
 
 
 def read_truth(path: Path) -> np.ndarray:
-    """The crack pixels of a truth file, (H, W) bool: labels 2 (crack) and 4 (faint crack), not 1 (pavement) and 3 (enclosed by cracks).
-
-    Raises:
-        DataError: the file is not one of CrackForest's.
-    """
+    """The crack pixels of a truth file, (H, W) bool: labels 2 (crack) and 4 (faint crack), not 1 (pavement) and 3 (enclosed by cracks)."""
     try:
         truth = scipy.io.loadmat(path).get("groundTruth")
     except Exception as error:  # a damaged file raises whatever its bytes lead to: OSError, ValueError, TypeError, zlib.error, ...

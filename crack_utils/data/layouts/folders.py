@@ -2,14 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from crack_utils.data.crops import SPLITS, Pair
-from crack_utils.data.layouts import Found
 from crack_utils.errors import DataError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 MASK_ENDINGS = ("", "_GT", "_mask")
 IMAGE_FOLDERS, MASK_FOLDERS = ("images", "image"), ("masks", "mask", "labels", "label")
+
+
+class Found(NamedTuple):
+    """What a layout finds in a folder: pairs by split (``all`` without fixed splits), and sentences on the files for the run's pages."""
+
+    pairs: dict[str, list[Pair]]
+    notes: tuple[str, ...] = ()
 
 
 def find_folders(root: Path) -> Found:
@@ -22,10 +29,7 @@ def find_pairs(root: Path, split: str) -> list[Pair]:
     """The crops of one split in any of CRACK500's layouts, by stem.
 
     Known layouts: ``traincrop/`` (also nested twice) with ``x.jpg`` and ``x.png``; ``train/`` with ``x.jpg`` and ``x_GT.png`` or
-    ``x_mask.png``; ``train/images`` and ``train/masks``.
-
-    Raises:
-        DataError: there is no such folder, no image in the folder, or an image has no mask.
+    ``x_mask.png``; ``train/images`` and ``train/masks``. Raises DataError without such a folder, and for an image without mask.
     """
     folder = _split_folder(Path(root), split)
     if folder is None:
@@ -39,23 +43,14 @@ def find_pairs(root: Path, split: str) -> list[Pair]:
 
 
 def find_negatives(folder: Path, split: str) -> list[Pair]:
-    """The crack-free images in ``folder/split``. They need no masks. A folder without folders for splits holds images of train.
-
-    Returns:
-        The pairs; none if there is no such folder.
-    """
-    folder = Path(folder)
+    """The crack-free images in ``folder/split``, if there is one. A folder without folders for splits holds images of train."""
     is_flat = split == "train" and not _first_folder(folder, SPLITS)
     folder = folder if is_flat else folder / split
     return [Pair(path, None) for path in _images_and_masks(folder)[0]] if folder.is_dir() else []
 
 
 def pair_up(images: Sequence[Path], masks: Sequence[Path]) -> list[Pair]:
-    """Each image with the mask of its stem.
-
-    Raises:
-        DataError: an image has no mask.
-    """
+    """Each image with the mask of its stem. Raise DataError if an image has no mask."""
     by_stem = {path.stem: path for path in masks}
     pairs = []
     for image in images:
@@ -70,15 +65,10 @@ def pair_up(images: Sequence[Path], masks: Sequence[Path]) -> list[Pair]:
 
 
 def files_in(folder: Path, suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[Path]:
-    """The files in a folder that have one of the suffixes, by name.
-
-    Raises:
-        DataError: there is no such folder, or no such file.
-    """
+    """The files in a folder that have one of the suffixes, by name. Raise DataError if there is no such folder or file."""
     if not folder.is_dir():
         raise DataError(f"{folder} is missing; docs/data.md describes the layout of each data set")
-    files = _listing(folder, suffixes)
-    if not files:
+    if not (files := _listing(folder, suffixes)):
         raise DataError(f"{folder} holds no file ending in {', '.join(sorted(suffixes))}")
     return files
 
@@ -109,11 +99,10 @@ def _listing(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 def _images_and_masks(folder: Path) -> tuple[list[Path], list[Path]]:
     """Tell masks from images: a PNG is a mask if an image has its stem, with or without a mask's ending."""
     files = _listing(folder, IMAGE_SUFFIXES)
-    stems = {path.stem for path in files}
-    images_of_other_kinds = {path.stem for path in files if path.suffix.lower() != ".png"}
+    stems, stems_of_images = {path.stem for path in files}, {path.stem for path in files if path.suffix.lower() != ".png"}
 
     def is_mask(path: Path) -> bool:
         is_named_so = any(path.stem.endswith(ending) and path.stem.removesuffix(ending) in stems for ending in MASK_ENDINGS[1:])
-        return path.suffix.lower() == ".png" and (is_named_so or path.stem in images_of_other_kinds)
+        return path.suffix.lower() == ".png" and (is_named_so or path.stem in stems_of_images)
 
     return [path for path in files if not is_mask(path)], [path for path in files if is_mask(path)]

@@ -5,15 +5,11 @@ import re
 
 from crack_utils.data.crops import OFFSETS, Pair
 from crack_utils.data.layouts import Layout
-from crack_utils.data.layouts.folders import find_folders
 
+LINK = "https://www.kaggle.com/datasets/lakshaymiddha/crack-segmentation-dataset"
 SOURCE = re.compile(r"Rissbilder_for_Florian|Sylvie_Chambon|Eugen_Muller|[^_]*")
-ENDINGS = {  # what a crop's name appends to its photo's name, by source; all other sources append what CRACK500 appends
-    "DeepCrack": r"-\d+",
-    "Rissbilder_for_Florian": r"(_\d+){4}",
-    "Volker": r"(_\d+){4}",
-    "noncrack": r"_\d+",
-}
+# What a crop's name appends to its photo's name, by source. All other sources append what CRACK500 appends.
+ENDINGS = {"DeepCrack": r"-\d+", "Rissbilder_for_Florian": r"(_\d+){4}", "Volker": r"(_\d+){4}", "noncrack": r"_\d+"}
 
 
 def describe(pair: Pair) -> Pair:
@@ -22,9 +18,4 @@ def describe(pair: Pair) -> Pair:
     return dataclasses.replace(pair, source=source, ending=ENDINGS.get(source, OFFSETS))
 
 
-LAYOUT = Layout(
-    title="a merged set of crack images",
-    find=find_folders,
-    link="https://www.kaggle.com/datasets/lakshaymiddha/crack-segmentation-dataset",
-    describe=describe,
-)
+LAYOUT = Layout(title="a merged set of crack images", link=LINK, describe=describe)

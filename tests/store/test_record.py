@@ -181,7 +181,6 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_ones():
         check_record_run("?")
 
 
-def test_a_missing_table_is_said_with_the_way_to_get_it_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "RECORD", tmp_path)
+def test_a_missing_table_is_said_with_the_way_to_get_it_back(tmp_path):
     with pytest.raises(DataError, match=r"record\.csv is missing.*git checkout"):
-        load_record()
+        load_record(tmp_path)

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ from scoring_by_hand import naive_counts, naive_decision
 
 from crack_utils.config import parse_parameters
 from crack_utils.data import Crop, Pair, find_data
-from crack_utils.evaluation.run import evaluate_run, measure_test
+from crack_utils.errors import UserError
+from crack_utils.evaluation import evaluate_run, measure_test
 from crack_utils.networks import build_model, predict, resolve_device
 from crack_utils.scoring import SEG_THRESHOLDS, pick_examples
 from crack_utils.store import Run, load_examples, load_predictions
@@ -78,8 +80,8 @@ def test_predictions_are_stored_at_the_crops_own_size(evaluated):
 
 def test_a_finished_evaluation_is_not_repeated(evaluated, monkeypatch):
     monkeypatch.setenv("CRACK_HOME", str(evaluated.folder.parents[1]))
-    monkeypatch.setattr(evaluation, "predict", lambda *_: pytest.fail("test was read again"))
-    assert evaluate_run(evaluated) == evaluated.metrics.load()
+    again = evaluate_run(evaluated, predict=lambda *_: pytest.fail("test was read again"))
+    assert again == evaluated.metrics.load()
 
 
 def test_per_image_results_come_worst_first_and_agree_with_the_mean(evaluated):
@@ -113,7 +115,7 @@ def test_the_curves_peak_at_the_chosen_threshold_on_val_and_pass_through_the_tes
 def test_batches_do_not_change_predictions(evaluated):
     data = find_data(evaluated.params.load(), evaluated.folder)
     model = build_model(data.params)
-    evaluated.load_model(model)
+    evaluated.model.load_into(model)
     device = resolve_device("cpu")
     alone, together = (list(predict(model, data.split("val"), device, size)) for size in (1, 3))
     for (crop, prob, decision), (same_crop, same_prob, same_decision) in zip(alone, together, strict=True):
@@ -162,11 +164,55 @@ def test_the_threshold_is_lowered_once_where_decided_cracked_but_empty():
     assert on["threshold"].tolist() == [0.45, 0.5, 0.45, 0.5]
 
 
-def test_a_blackened_image_is_shown_empty(evaluated, monkeypatch):
+def test_a_blackened_image_is_shown_empty(evaluated, tmp_path, monkeypatch):
+    copied = tmp_path / "runs" / "run"
+    shutil.copytree(evaluated.folder, copied)
+    monkeypatch.setenv("CRACK_HOME", str(tmp_path))
     frame = evaluated.per_image.load()
     frame.loc[0, "threshold"] = np.inf
-    monkeypatch.setattr(Run, "load_per_image", lambda _: frame)
-    (worst, *_) = load_examples(evaluated, "worst")
+    Run("run").per_image.save(frame)
+    (worst, *_) = load_examples(Run("run"), "worst")
     hit, miss, false_alarm = worst.errors
     assert not hit.any() and not false_alarm.any()
     assert (miss == worst.mask).all()
+
+
+# --- what stops an evaluation
+
+
+def test_a_run_from_another_machine_is_evaluated_on_this_one(home, small_data, tiny_network):
+    run = train_run(small_params(small_data, validate=False), "a", parts=tiny_network)
+    run.params.save(small_params(small_data, validate=False, device="cuda:7"), {}, run.params.facts())
+    evaluate_run(run, tiny_network.build_model)
+    assert "Note: device: this machine has no cuda:7; use auto or cpu. Evaluating on " in run.log.load()
+
+
+def test_predictions_that_are_not_numbers_stop_the_evaluation_and_leave_no_file(home, small_data, tiny_network):
+    for broken in ("val", "test"):
+        run = train_run(small_params(small_data, validate=False), broken, parts=tiny_network)
+        splits = iter(["val", "test"])
+
+        def predicted(model, dataset, *more, broken=broken, splits=splits):
+            is_broken = next(splits) == broken
+            for crop, seg_prob, decision_prob in predict(model, dataset, *more):
+                yield crop, seg_prob * float("nan") if is_broken else seg_prob, decision_prob
+
+        with pytest.raises(UserError, match="the network's predictions are not numbers"):
+            evaluate_run(run, tiny_network.build_model, predicted)
+        assert [path.name for path in (run.folder / "predictions").iterdir()] == {"val": [], "test": ["val.npz"]}[broken]
+        assert not run.is_evaluated
+
+
+def test_unusable_data_stop_the_evaluation_before_any_work_is_done(home, small_data, tiny_network):
+    run = train_run(small_params(small_data, validate=False), "a", parts=tiny_network)
+    next((small_data / "testcrop").glob("*.jpg")).write_bytes(b"")
+    with pytest.raises(UserError, match="it is empty"):
+        evaluate_run(run, tiny_network.build_model, lambda *_: pytest.fail("val was predicted"))
+    assert not run.path("predictions").exists()
+
+
+def test_an_evaluation_by_an_earlier_version_is_not_mixed_with_this_one(home):
+    run = Run("a")
+    run.metrics.save({"segmentation_2px": {}})
+    with pytest.raises(UserError, match=r"run a was evaluated by an earlier version; remove .*metrics\.json to evaluate the run again"):
+        evaluate_run(run)
