@@ -1,6 +1,6 @@
 """Evaluation: thresholds from val, figures of test, and any photo by tiles.
 
-Add here what happens between a network's predictions and stored figures; a figure itself is one entry in ``scoring/figures.py``.
+Add a rule for masks after the threshold in ``thresholds.py``. A figure is an entry in ``scoring/figures.py``.
 """
 
 import lazy_loader

@@ -105,7 +105,7 @@ def measure_test(predictions: Predictions, threshold: float, decided_at: float, 
 
 
 def _stored(predictions: Predictions, add: Callable[[str, np.ndarray, np.ndarray, float], None]) -> Predictions:
-    """Store each prediction and hand it on. Tensors on a GPU stay there."""
+    """Store each prediction, then yield the prediction. Tensors on a GPU stay on the GPU."""
     for crop, tensor, decision_prob in predictions:
         seg_prob = tensor.cpu().numpy()
         add(crop.pair.stem, seg_prob, crop.mask, decision_prob)

@@ -55,12 +55,8 @@ def engineering_table(metrics: dict[str, Any], mm_per_px: float | None) -> pd.Da
     """Length, width and density of the cracks on the cracked test images, predicted and true; in mm if the size of a pixel is known."""
     found, (unit, scale) = metrics["engineering"], unit_and_scale(mm_per_px)
     density = "m per m\u00b2" if unit == "mm" else "px per 1000 px\u00b2"
-    titles = {
-        "length_px": (f"Length, total ({unit})", scale),
-        "width_mean_px": (f"Width, mean ({unit})", scale),
-        "width_p95_px": (f"Width, 95th percentile of an image, mean ({unit})", scale),
-        "density": (f"Density ({density})", 1000 / scale),
-    }
+    lengths = {"length_px": "Length, total", "width_mean_px": "Width, mean", "width_p95_px": "Width, 95th percentile of an image, mean"}
+    titles = {name: (f"{title} ({unit})", scale) for name, title in lengths.items()} | {"density": (f"Density ({density})", 1000 / scale)}
     rows = []
     for name, (title, factor) in titles.items():
         true, predicted, error = (found[each] for each in (f"true_{name}", name, f"{name}_mean_absolute_error"))

@@ -19,7 +19,6 @@ from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from crack_utils.reporting.executed import diagnose, execution_rows
 from crack_utils.reporting.page_html import finish
 
 TEMPLATE = Path(__file__).parent / "templates" / "crack_report"
@@ -38,7 +37,6 @@ class CrackReportExporter(TemplateExporter):
 
     A page leaves out cells tagged ``interactive`` or ``notebook-only``, and the outputs of cells tagged ``live`` (progress that the
     page shows in another form). The page of a failed notebook keeps the outputs of live cells, because nothing else shows them.
-
     The base is not nbconvert's HTMLExporter: that class parses and rewrites every page, which takes longer than rendering.
     """
 
@@ -47,18 +45,14 @@ class CrackReportExporter(TemplateExporter):
 
     @property
     def default_config(self) -> Config:
+        template = {"file_extension": ".html", "template_name": "crack_report", "extra_template_basedirs": [str(TEMPLATE.parent)]}
         left_out = {"remove_cell_tags": {"interactive", "notebook-only", "papermill-error-cell-tag"}, "remove_all_outputs_tags": {"live"}}
         config = Config(
-            TemplateExporter=Config(
-                file_extension=".html",
-                template_name="crack_report",
-                extra_template_basedirs=[str(TEMPLATE.parent)],
-                filters={"markdown2html": markdown2html, "themed": themed},
-            ),
-            NbConvertBase=Config(display_data_priority=SHOWN),
-            TagRemovePreprocessor=Config(enabled=True, **left_out),
-            CoalesceStreamsPreprocessor=Config(enabled=True),
-            HighlightMagicsPreprocessor=Config(enabled=True),
+            TemplateExporter=template | {"filters": {"markdown2html": markdown2html, "themed": themed}},
+            NbConvertBase={"display_data_priority": SHOWN},
+            TagRemovePreprocessor=left_out | {"enabled": True},
+            CoalesceStreamsPreprocessor={"enabled": True},
+            HighlightMagicsPreprocessor={"enabled": True},
         )
         config.merge(super().default_config)
         return config
@@ -83,6 +77,49 @@ class CrackReportExporter(TemplateExporter):
         return finish(page), resources
 
 
+def completed(notebook: NotebookNode) -> bool:
+    """Whether every cell was really executed. Papermill also marks cells as completed after their kernel died."""
+    about = notebook.metadata.get("papermill", {})
+    return bool(about.get("end_time")) and about.get("exception") is not True and _first_unexecuted(notebook) is None
+
+
+def _first_unexecuted(notebook: NotebookNode) -> int | None:
+    """The number (from 1) of the first code cell that the kernel never answered; None if it answered all."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        is_skipped = "skip-execution" in cell.metadata.get("tags", [])
+        if cell.source.strip() and not is_skipped and "shell.execute_reply" not in cell.metadata.get("execution", {}):
+            return number
+    return None
+
+
+def diagnose(notebook: NotebookNode) -> str | None:
+    """Why a notebook did not finish, in one sentence; None if it finished or if papermill did not execute it."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code, start=1):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
+                message = " ".join(output.evalue.split())
+                return f"This notebook stopped in code cell {number} of {len(code)}: {output.ename}: {message}"
+    if "papermill" not in notebook.metadata or completed(notebook):
+        return None
+    number = _first_unexecuted(notebook) or len(code)
+    return f"This notebook did not finish: in code cell {number} of {len(code)} the kernel died or was stopped, or time ran out."
+
+
+def execution_rows(notebook: NotebookNode) -> dict[str, str]:
+    """Papermill's notes on the execution, for the page of a notebook that belongs to no run."""
+    about, language = (notebook.metadata.get(name, {}) for name in ("papermill", "language_info"))
+    rows = {
+        "Executed": about.get("start_time", "not recorded"),
+        "Duration": "" if about.get("duration") is None else f"{about['duration']:.0f} s",
+        "Parameters": ", ".join(f"{name} {value}" for name, value in about.get("parameters", {}).items()),
+        "Language": f"{language.get('name', '')} {language['version']}" if language.get("version") else "",
+        "Papermill": about.get("version"),
+    }
+    return {title: text for title, text in rows.items() if text}
+
+
 @pass_context
 def markdown2html(context: Any, source: str) -> str:
     """Markdown as HTML, its formulas as MathML. Headings have no id yet: :func:`finish` gives them one."""
@@ -91,24 +128,20 @@ def markdown2html(context: Any, source: str) -> str:
 
 
 class _Renderer(IPythonRenderer):
-    """Formulas become MathML."""
+    """Formulas become MathML; a page shows an unreadable formula as it was written."""
+
+    def inline_math(self, body: str, display: str = "inline") -> str:
+        try:
+            formula = to_mathml(html.unescape(body), display=display)
+        except Exception:  # the library's errors have no common class
+            return f"<code>{html.escape(body, quote=False)}</code>"
+        return f'<div class="formula" tabindex="0" role="group" aria-label="Formula">{formula}</div>' if display == "block" else formula
 
     def block_math(self, body: str) -> str:
-        return _mathml(body, "block")
-
-    def inline_math(self, body: str) -> str:
-        return _mathml(body, "inline")
+        return self.inline_math(body, "block")
 
     def latex_environment(self, name: str, body: str) -> str:
-        return _mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
-
-
-def _mathml(latex: str, display: str) -> str:
-    try:
-        formula = to_mathml(html.unescape(latex), display=display)
-        return f'<div class="formula" tabindex="0" role="group" aria-label="Formula">{formula}</div>' if display == "block" else formula
-    except Exception:  # the library's errors have no common class; the page shows an unreadable formula as it was written
-        return f"<code>{html.escape(latex, quote=False)}</code>"
+        return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
 
 
 def themed(svg: str, number: int) -> str:

@@ -67,10 +67,29 @@ class _Page(HTMLParser):
         element = _Element(tag, dict(reversed(attributes)), start, end, is_verbatim or tag in VERBATIM, len(self.words))
         if tag not in HEADINGS and element.get("id"):
             self.ids.add(element.get("id"))
-        if not is_verbatim:
-            self._edit(element)
         if tag not in WITHOUT_END:
             self.open.append(element)
+        if is_verbatim:
+            return
+        classes = element.get("class").split()
+        if tag in ADDED:
+            self._add(element, *ADDED[tag])
+        elif tag == "image":
+            self._embed_once(element)
+        elif tag == "figure":
+            kind, short = ("Table", "tbl") if "table" in classes else ("Figure", "fig")
+            self.counts[kind] += 1
+            element.label = f"{kind} {self.counts[kind]}"
+            name = f"{short}-{element.get('data-key') or self.counts[kind]}"
+            if name in self.numbers:
+                name += f"-{self.counts[kind]}"
+            self.numbers[element.get("id") or name] = element.label
+            self._add(element, "id", name)
+        elif tag == "figcaption" or (tag == "span" and "caption" in classes):
+            figure = next((each for each in reversed(self.open) if each.tag == "figure"), None)
+            if figure and figure.label:
+                self.edits.append((end, end, f'<span class="number">{figure.label}.</span> '))
+                figure.label = ""
 
     def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attributes)
@@ -106,21 +125,6 @@ class _Page(HTMLParser):
         line, column = self.getpos()
         return self.line_starts[line - 1] + column
 
-    def _edit(self, element: _Element) -> None:
-        """Edit a start tag."""
-        classes = element.get("class").split()
-        if element.tag in ADDED:
-            self._add(element, *ADDED[element.tag])
-        elif element.tag == "image":
-            self._embed_once(element)
-        elif element.tag == "figure":
-            self._number(element, *(("Table", "tbl") if "table" in classes else ("Figure", "fig")))
-        elif element.tag == "figcaption" or (element.tag == "span" and "caption" in classes):
-            figure = next((each for each in reversed(self.open) if each.tag == "figure"), None)
-            if figure and figure.label:
-                self.edits.append((element.end, element.end, f'<span class="number">{figure.label}.</span> '))
-                figure.label = ""
-
     def _add(self, element: _Element, name: str, value: str) -> None:
         """Add an attribute unless the element has it."""
         if name not in element.attributes:
@@ -138,34 +142,16 @@ class _Page(HTMLParser):
             ending = "></use>" if self.page.startswith("/>", image.end - 2) else ">"
             self.edits.append((image.start, image.end, f'<use id="{html.escape(name)}" href="#{html.escape(first)}"{ending}'))
 
-    def _number(self, figure: _Element, kind: str, short: str) -> None:
-        self.counts[kind] += 1
-        figure.label = f"{kind} {self.counts[kind]}"
-        name = f"{short}-{figure.get('data-key') or self.counts[kind]}"
-        if name in self.numbers:
-            name += f"-{self.counts[kind]}"
-        self.numbers[figure.get("id") or name] = figure.label
-        self._add(figure, "id", name)
-
     def finished(self) -> str:
-        """The page after all edits. A reference shows its figure's number; a reference without a target becomes plain text."""
-        for element, start, end in self.references:
+        """The page after all edits."""
+        for element, start, end in self.references:  # a reference shows its figure's number; without a target it becomes plain text
             target = element.get("href")[1:]
             if target in self.numbers:
                 self.edits.append((start, start, f" ({self.numbers[target]})"))
             elif target not in self.ids:
                 self.edits += [(element.start, element.end, ""), (start, end, "")]
-        contents = self._name_headings()
-        pieces, done = [], 0
-        for start, end, text in sorted(self.edits, key=itemgetter(0)):
-            pieces += self.page[done:start], text
-            done = end
-        return "".join([*pieces, self.page[done:]]).replace(CONTENTS, contents, 1)
-
-    def _name_headings(self) -> str:
-        """Give each heading a unique id, and return the list of contents as HTML: all headings but the title."""
         taken, items = self.ids | self.numbers.keys(), []
-        for element, text in self.headings:
+        for element, text in self.headings:  # each gets an id of its own; the contents list all but the title
             given, numbers = element.get("id"), count(2)
             slug = base = given or re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "section"
             while slug in taken:
@@ -178,4 +164,9 @@ class _Page(HTMLParser):
             if element.tag != "h1":
                 link = f'<a href="#{html.escape(slug)}">{html.escape(text, quote=False)}</a>'
                 items.append(f'<li class="level-{element.tag[1]}">{link}</li>')
-        return f"<ol>{''.join(items)}</ol>" if items else ""
+        contents = f"<ol>{''.join(items)}</ol>" if items else ""
+        pieces, done = [], 0
+        for start, end, text in sorted(self.edits, key=itemgetter(0)):
+            pieces += self.page[done:start], text
+            done = end
+        return "".join([*pieces, self.page[done:]]).replace(CONTENTS, contents, 1)

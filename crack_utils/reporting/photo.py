@@ -61,8 +61,8 @@ def predict_file(predictor: Predictor, path: Path, folder: Path, mm_per_px: floa
         UserError: a picture's file exists already. The file may be a photo, or the true mask of a photo.
     """
     targets = [folder / f"{path.stem}_{what}.png" for what in ("cracks", "mask")]
-    for target in filter(Path.exists, targets):
-        raise UserError(f"{target} exists already; remove the file, or write the pictures of {path} to another folder (--output)")
+    if existing := next(filter(Path.exists, targets), None):
+        raise UserError(f"{existing} exists already; remove the file, or write the pictures of {path} to another folder (--output)")
     photo = read_photo(path, predictor.params.input_channels)
     try:
         prediction = predictor(photo)

@@ -34,7 +34,10 @@ def rows(run: Run) -> dict[str, str]:
     if training:
         found |= {"Code": describe_code(training["code"]), "Packages": _packages(training), "Precision": training["precision"]}
         found |= {"Machine": f"{training['machine']}, {training['os']}", "Started": _readable(training["started"])}
-        found["Duration"] = _duration(training) + ("" if run.is_trained else ", not finished")
+        sessions, changed = training["sessions"], ", ".join(training["changed"])
+        duration = f"{timedelta(seconds=round(training['duration_s']))} (h:mm:ss)" + (f" in {sessions} sessions" if sessions > 1 else "")
+        duration += f", not all with the same {changed}" if changed else ""
+        found["Duration"] = duration + ("" if run.is_trained else ", not finished")
     if not run.is_evaluated:
         found["Evaluated"] = "not yet"
     elif evaluation:
@@ -80,13 +83,6 @@ def _packages(about: dict[str, Any]) -> str:
 
 def _readable(time: str) -> str:
     return time.replace("T", " ").replace("Z", " UTC")
-
-
-def _duration(training: dict[str, Any]) -> str:
-    text = f"{timedelta(seconds=round(training['duration_s']))} (h:mm:ss)"
-    if training["sessions"] > 1:
-        text += f" in {training['sessions']} sessions"
-    return text + (f", not all with the same {', '.join(training['changed'])}" if training["changed"] else "")
 
 
 def command(run: Run) -> str:

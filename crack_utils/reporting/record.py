@@ -7,12 +7,8 @@ import pandas as pd
 from crack_utils.store import DATASET, F1_DEVIATION, F1_NOISE, differences, is_comparable, load_record, published, record_rows
 
 FIGURES = {  # title: place in metrics.json; the second name is the column of the record too
-    "Precision within 2 pixels": ("segmentation_2px", "precision"),
-    "Recall within 2 pixels": ("segmentation_2px", "recall"),
-    "F1 within 2 pixels": ("segmentation_2px", "f1"),
-    "Segmentation threshold": ("segmentation_2px", "threshold"),
-    "Decision TP": ("decision", "tp"),
-    "Decision FN": ("decision", "fn"),
+    **{f"{name.title()} within 2 pixels": ("segmentation_2px", name) for name in ("precision", "recall", "f1")},
+    **{"Segmentation threshold": ("segmentation_2px", "threshold"), "Decision TP": ("decision", "tp"), "Decision FN": ("decision", "fn")},
 }
 
 
@@ -48,10 +44,8 @@ def comparison_words(resolved: dict[str, Any]) -> str:
         sentences.append(f"**The test images differ**: {theirs}, this run on the {mine}.")
     different = f"**The two were trained differently**, which may explain a gap: {'; '.join(differences(resolved))}."
     sentences.append(different if differences(resolved) else "This run has the parameters of the published run.")
-    sentences.append(
-        f"If published runs differ only in their seed, their F1 has a standard deviation of about {F1_DEVIATION}: a gap below {F1_NOISE} "
-        "says nothing."
-    )
+    spread = f"a standard deviation of about {F1_DEVIATION}: a gap below {F1_NOISE} says nothing"
+    sentences.append(f"If published runs differ only in their seed, their F1 has {spread}.")
     if resolved["batch_size"] > 1:
         sentences.append("The published program summed the gradients of a batch's images. Here a batch's loss is the mean over its images.")
     return " ".join(sentences)

@@ -15,7 +15,7 @@ from traitlets.config import Config
 
 from crack_utils.config import RunParameters
 from crack_utils.errors import NotebookFailed
-from crack_utils.reporting.executed import completed
+from crack_utils.reporting.exporter import completed
 from crack_utils.reporting.pages import NOTEBOOKS, render, write_comparison
 from crack_utils.store import REPOSITORY, Run
 

@@ -73,8 +73,7 @@ def segmentation_table(metrics: dict[str, Any]) -> pd.DataFrame:
 def per_image_table(frame: pd.DataFrame, mm_per_px: float | None, examples: dict[str, int]) -> pd.DataFrame:
     """The main columns of per_image.csv, in millimetres if the size of a pixel is known.
 
-    Args:
-        examples: how many pictures of each kind the same page shows. The names of these images link to their pictures.
+    The same page shows ``examples`` pictures of each kind. The names of these images link to their pictures.
     """
     unit, _ = unit_and_scale(mm_per_px)
     titles = {"stem": "Image", "has_crack": "Crack", "decision_prob": "Decision score", **SCORE_NAMES, "iou": "IoU", "cl_dice": "clDice"}

@@ -34,27 +34,24 @@ def heading(resolved: dict[str, Any]) -> str:
 def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history: pd.DataFrame) -> str:
     """One paragraph: the network, its training, its data, and how good the network is."""
     data, scores, chosen, epochs = resolved["data"], metrics["segmentation_2px"], load_chosen(run), len(history)
-    train, test = data["counts"]["train"], data["counts"]["test"]
+    train, test, decision = data["counts"]["train"], data["counts"]["test"], metrics["decision"]
+    cracked, free = decision["tp"] + decision["fn"], decision["fp"] + decision["tn"]
+    alarms = f" and raises a false alarm on {decision['fp']} of {count(free, 'crack-free one')}" if free else ""
+    decided = f"finds {decision['tp']} of {count(cracked, 'cracked image')}{alarms}"
+    if free and decision["fp"] == free and not decision["fn"]:
+        decided = f"decides that every test image is cracked, including {count(free, 'crack-free one')}"
     said = (
         f"Run **{run.name}**: {architecture(resolved)} was trained for {count(epochs, 'epoch')} "
         f"({history['time_s'].sum() / 60:.1f} minutes on {resolved['device']}) on {count(sum(train.values()), 'image')}, "
         f"{train['positives']} of them with a crack. "
         f"On the {count(test['positives'], 'cracked test image')} of {data['test_title']}, the network reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
-        f"{beside(resolved, metrics)} {_decided(metrics['decision'])} {protocol(resolved)}"
+        f"{beside(resolved, metrics)} The network {decided}. {protocol(resolved)}"
     )
     if chosen is None or chosen.by is None:  # no split chose the weights, or the epoch is not known
         return said
     last = ", the last epoch: longer training may still help" if chosen.epoch == epochs else ""
     return f"{said} The weights are those of epoch {chosen.epoch} of {epochs}{last}."
-
-
-def _decided(decision: dict[str, Any]) -> str:
-    cracked, free = decision["tp"] + decision["fn"], decision["fp"] + decision["tn"]
-    if free and decision["fp"] == free and not decision["fn"]:
-        return f"The network decides that every test image is cracked, including {count(free, 'crack-free one')}."
-    alarms = f" and raises a false alarm on {decision['fp']} of {count(free, 'crack-free one')}" if free else ""
-    return f"The network finds {decision['tp']} of {count(cracked, 'cracked image')}{alarms}."
 
 
 def progress(params: RunParameters, history: pd.DataFrame) -> str:
@@ -119,9 +116,8 @@ def decision(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
         reason = "Therefore" if chosen_on == "test" else f"Val has no crack-free image{'' if free else ' either'}, so"
         sentences.append(f"{reason} the threshold is the lowest score of {chosen_on}.")
     elif val["tn"] == 0:
-        sentences.append(
-            f"On {chosen_on}, no threshold has a better F1 than calling every image cracked: the decision has not been learned."
-        )
+        failed = "no threshold has a better F1 than calling every image cracked: the decision has not been learned"
+        sentences.append(f"On {chosen_on}, {failed}.")
     return " ".join(sentences)
 
 

@@ -27,7 +27,7 @@ SESSION_STATE = ("machine", "device", "python", "os", "packages", "code")  # may
 
 @contextlib.contextmanager
 def recorded(run: Run, step: str, hardware: dict[str, str]) -> Iterator[None]:
-    """Keep in provenance.json what the block is computed with and how long the block takes, even if the block is stopped or fails.
+    """Record in provenance.json the software and hardware of the block and the time that the block takes, even if the block fails.
 
     A resumed training adds its time to the time of its earlier sessions. The other values are those of the last session; ``changed``
     names the values that differed in an earlier session.

@@ -28,7 +28,7 @@ def load_record(folder: Path = RECORD) -> pd.DataFrame:
     """
     path = folder / "record.csv"
     if not path.is_file():
-        raise DataError(f"{path} is missing; it belongs to the repository: git checkout -- runs/record")
+        raise DataError(f"{path} is missing, but belongs to the repository; run git checkout -- runs/record")
     frame = pd.read_csv(path, dtype={"seed": "Int64", "train_negatives": "Int64", "tp": "Int64", "fn": "Int64"})
     return frame.assign(note=frame["note"].fillna(""))
 

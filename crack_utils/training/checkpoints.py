@@ -48,7 +48,7 @@ def rng_states(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def training_state(training: "Training") -> dict[str, Any]:
-    """All that the same run needs to go on after its last epoch."""
+    """The state that the same run needs to go on after its last epoch."""
     return {
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def announcement(training: "Training") -> str:
-    """The first line: what is trained, and about how long it takes."""
+    """The first line: the run, its epochs and images, and about how long the training takes."""
     params, done, into = training.params, len(training.history), training.position.n_done
     images, again = _images_of_an_epoch(training)
     train_s, predict_s = training.parts.measure(training.model, params, training.dataset, training.device)

@@ -142,7 +142,7 @@ class Training:
         finish_training(self.run, self.model)
 
     def _stop(self, time_s: float) -> None:
-        """Save all that the same run needs to go on inside this epoch. The epoch is drawn again, so the memory is the one before it."""
+        """Save the state inside this epoch. The resumed run draws the epoch again, so it gets the memory as it was before the epoch."""
         position = Position(torch.from_numpy(self._results[:, : self._n_done].copy()), rng_states(self.device), time_s)
         self.run.checkpoint.save(training_state(self) | self._memory_before | {"position": vars(position)})
         self.run.history.save(self.history)

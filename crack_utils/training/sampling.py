@@ -89,7 +89,7 @@ def draw_by_use(has_crack: np.ndarray, uses: np.ndarray, rng: np.random.Generato
     weight = 1 - uses[negatives] / max(1, uses[negatives].max())
     with np.errstate(divide="ignore"):
         log_weight = 4 * np.log(len(negatives)) * np.log(weight - np.median(weight) + 1)
-    # The largest of log weight + Gumbel noise are a weighted draw without replacement, whatever the weights' range.
+    # The largest values of log weight + Gumbel noise are a weighted draw without replacement, for weights of any range.
     ranked = negatives[np.argsort(-(log_weight + rng.gumbel(size=len(negatives))), kind="stable")]
     rounds, rest = divmod(len(positives), len(negatives))
     if rounds:  # too few images: rank the rest by use alone, so that differences of use do not add up over a training

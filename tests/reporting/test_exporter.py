@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from crack_utils.reporting.executed import diagnose
+from crack_utils.reporting.exporter import diagnose
 from crack_utils.reporting.html import to_figure
 from crack_utils.reporting.page import to_html
 from crack_utils.reporting.pictures import cases

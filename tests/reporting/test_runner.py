@@ -9,7 +9,7 @@ from conftest import run_command, small_params
 from crack_utils.config import parse_parameters
 from crack_utils.errors import NotebookFailed
 from crack_utils.evaluation import evaluate_run
-from crack_utils.reporting.executed import completed
+from crack_utils.reporting.exporter import completed
 from crack_utils.reporting.pages import NOTEBOOKS, page_name, unfinished
 from crack_utils.reporting.runner import compare, execute, execute_and_render, is_kept
 from crack_utils.store import Run
