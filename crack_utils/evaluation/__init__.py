@@ -1,6 +1,6 @@
 """Evaluation: thresholds from val, figures of test, and any photo by tiles.
 
-Add a rule for masks after the threshold in ``thresholds.py``. A figure is an entry in ``scoring/figures.py``.
+Add a rule for masks after the threshold in ``applied_threshold`` of ``run.py``. A figure is an entry in ``scoring/figures.py``.
 """
 
 import lazy_loader
@@ -9,8 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "photo": ["PhotoPrediction", "Predictor", "read_photo"],
-        "run": ["evaluate_run"],
-        "score": ["measure_test", "score_run"],
-        "thresholds": ["applied_threshold"],
+        "run": ["applied_threshold", "evaluate_run", "measure_test", "score_run"],
     },
 )

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,25 +12,19 @@ import torch
 
 from crack_utils.data import Placement, decode, fit_image, place, unfit
 from crack_utils.errors import DataError, ParameterError
-from crack_utils.evaluation.thresholds import applied_threshold
-from crack_utils.evaluation.tiles import blend, tile_size
+from crack_utils.evaluation.run import applied_threshold
 from crack_utils.networks import build_model, resolve_device
 from crack_utils.scoring import check_finite, crack_geometry
 from crack_utils.store import Run
 
+OVERLAP = 0.25  # least overlap, as a share of a tile's side: a network sees little around the edge of a tile
+
 
 def read_photo(source: Path | str | bytes | memoryview, channels: int) -> np.ndarray:
-    """Decode a photo, turned as its EXIF data says.
+    """Decode a photo, turned as its EXIF data says, to (H, W, channels) uint8.
 
-    Args:
-        source: the path of a file, or the bytes of a file.
-        channels: 3 for colour, 1 for grey; the run's ``input_channels``.
-
-    Returns:
-        (H, W, channels) uint8.
-
-    Raises:
-        DataError: the file does not exist, or is no image of 8 bits a channel.
+    ``source`` is the path or the bytes of a file; ``channels`` are the run's ``input_channels``: 3 for colour, 1 for grey. Raise DataError
+    if the file does not exist, or is no image of 8 bits a channel.
     """
     source = Path(source) if isinstance(source, str) else source
     if isinstance(source, Path) and not source.is_file():
@@ -62,15 +57,7 @@ class PhotoPrediction:
 
 
 class Predictor:
-    """The network of a trained and evaluated run, loaded once for many photos.
-
-    Args:
-        run: the run.
-        build_model: makes the network.
-
-    Raises:
-        MissingRun: the run was not trained, or not evaluated.
-    """
+    """The network of a trained and evaluated run, loaded once for many photos. Another run raises a MissingRun."""
 
     def __init__(self, run: Run, build_model: Callable = build_model):
         self.params, facts, metrics = run.params.load(), run.params.facts(), run.metrics.load()
@@ -107,8 +94,7 @@ class Predictor:
         seg_prob, decision_prob = self._predict_tiles(image, on_tile or (lambda done, total: None))
         decided = decision_prob >= self.decision_threshold
         threshold = applied_threshold(seg_prob, decided, self.threshold, self.params)
-        trained = self.params.decision_loss
-        return PhotoPrediction(image, seg_prob, decision_prob, decided, threshold, self.decision_threshold, trained)
+        return PhotoPrediction(image, seg_prob, decision_prob, decided, threshold, self.decision_threshold, self.params.decision_loss)
 
     def _predict_tiles(self, image: np.ndarray, on_tile: Callable[[int, int], None]) -> tuple[np.ndarray, float]:
         """The blended segmentation probabilities, (H, W) float32, and the highest decision probability."""
@@ -136,3 +122,29 @@ class Predictor:
         seg_prob = unfit(seg_logits.sigmoid()[0, 0], placement).cpu().numpy()
         check_finite(seg_prob)
         return seg_prob, decision_logits.sigmoid().item()
+
+
+def tile_size(size: tuple[int, int], input_size: tuple[int, int], scale: float) -> tuple[tuple[int, int], Placement]:
+    """The (height, width) of a photo's tiles in pixels of the photo, and how each tile lies in the input.
+
+    At this scale a tile fills the input and lies as the input lies. If the photo is narrower than a tile, the rest is padding.
+    """
+    height, width = (min(side, round(inputs / scale)) for side, inputs in zip(size, input_size, strict=True))
+    inner = [min(inputs, max(1, round(side * scale))) for side, inputs in zip((height, width), input_size, strict=True)]
+    top, left = ((inputs - side) // 2 for side, inputs in zip(inner, input_size, strict=True))
+    return (height, width), Placement(height, width, False, *inner, top, left)
+
+
+def blend(side: int, tile: int) -> list[tuple[int, np.ndarray]]:
+    """Where tiles of ``tile`` pixels start along a photo's side of ``side`` pixels, and the weights of their pixels.
+
+    Tiles overlap by at least OVERLAP. The weights fall evenly from the middle of a tile to its edges. At every pixel of the photo the
+    weights of all tiles add up to 1, so no seam is visible. Returns for each tile its first pixel and its weights, (tile,) float32.
+    """
+    steps = math.ceil((side - tile) / max(1, (1 - OVERLAP) * tile))
+    starts = np.linspace(0, side - tile, steps + 1).round().astype(int).tolist()
+    ramp = np.minimum(np.arange(1, tile + 1), np.arange(tile, 0, -1)).astype(np.float64)
+    total = np.zeros(side)
+    for start in starts:
+        total[start : start + tile] += ramp
+    return [(start, (ramp / total[start : start + tile]).astype(np.float32)) for start in starts]

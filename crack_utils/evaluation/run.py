@@ -1,32 +1,28 @@
-"""Evaluate a run: from a trained network to predictions, from predictions to figures."""
+"""Evaluate a run: from a trained network to predictions, and to figures. Val chooses the thresholds. Test is read once."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
+import numpy as np
+import pandas as pd
 
+from crack_utils import scoring
 from crack_utils.config import RunParameters
-from crack_utils.data import find_data
+from crack_utils.data import Crop, RunData, find_data
 from crack_utils.errors import ParameterError, UserError
-from crack_utils.evaluation.score import score_run
 from crack_utils.networks import build_model, hardware, predict, resolve_device
-from crack_utils.store import Run, claimed, find_run, recorded, sample_folder
+from crack_utils.scoring import Judgement, Measured
+from crack_utils.store import Run, claimed, find_run, recorded, sample_folder, save_photo, write_predictions
+
+Predictions = Iterator[tuple[Crop, Any, float]]  # crop, probabilities (H, W) as array or tensor, decision probability
 
 
 def evaluate_run(run: Run, build_model: Callable = build_model, predict: Callable = predict) -> dict[str, Any]:
     """Evaluate a trained run. Val gives the thresholds, test gives the figures. Stores predictions, scores, curves and metrics.
 
-    A finished evaluation is returned as it is, so test is read only once.
-
-    Args:
-        build_model: makes the network.
-        predict: predicts the images of a split.
-
-    Returns:
-        The contents of metrics.json.
-
-    Raises:
-        MissingRun: the run has not finished training.
+    Returns the contents of metrics.json. A finished evaluation is returned as it is, so test is read only once. Raise MissingRun if the
+    run has not finished training.
     """
     if run.is_evaluated:
         results = run.metrics.load()
@@ -36,7 +32,11 @@ def evaluate_run(run: Run, build_model: Callable = build_model, predict: Callabl
     find_run(run.name)  # raises if the run has not finished training
     with claimed(run):
         params = run.params.load()
-        device = _device_of(run, params)
+        try:
+            device = resolve_device(params.device)
+        except ParameterError as error:  # the run was trained on another machine
+            device = resolve_device("auto")
+            run.log.add(f"Note: {error}. Evaluating on {device}.")
         model = build_model(params, fresh=False)
         with recorded(run, "evaluation", hardware(device)):
             run.model.load_into(model)
@@ -47,11 +47,103 @@ def evaluate_run(run: Run, build_model: Callable = build_model, predict: Callabl
             return score_run(run, data, lambda split: predict(model, data.split(split), device, params.batch_size, params.num_workers))
 
 
-def _device_of(run: Run, params: RunParameters) -> torch.device:
-    """The device that the parameters name. A run that was trained on another machine may name a device that this machine lacks."""
-    try:
-        return resolve_device(params.device)
-    except ParameterError as error:
-        device = resolve_device("auto")
-        run.log.add(f"Note: {error}. Evaluating on {device}.")
-        return device
+def score_run(run: Run, data: RunData, predicted: Callable[[str], Predictions]) -> dict[str, Any]:
+    """Choose thresholds, measure test, and store predictions, scores of images, curves and metrics. Returns the contents of metrics.json.
+
+    ``predicted`` takes a split's name and returns its predictions (see :func:`crack_utils.networks.predict`).
+    """
+    params, started = data.params, time.perf_counter()
+    leaking = run.params.facts().get("leaks", {}).get("test_stems", [])
+    with write_predictions(run.folder, params.choosing_split) as add:
+        val = scoring.judge(_stored(predicted(params.choosing_split), add))
+    chosen = scoring.choose_threshold(val)
+    threshold, decided_at = float(val.thresholds[chosen]), scoring.best_decision_threshold(val.has_crack, val.decision_probs)
+    with write_predictions(run.folder, "test") as add:
+        test = measure_test(_stored(predicted("test"), add), threshold, decided_at, params)
+    per_image = scoring.in_millimetres(test.per_image, params.mm_per_px)
+    results = _results(val, chosen, test, per_image, decided_at, leaking, params.mm_per_px)
+    curves = test.curves.add_prefix("test_").assign(**val.curves.add_prefix("val_"))
+    examples = set(scoring.pick_examples(per_image).stem)
+    run.per_image.save(per_image)
+    run.curves.save(curves)
+    for crop in data.split("test").crops:
+        if crop.pair.stem in examples:
+            save_photo(run, crop.pair.stem, crop.image)
+    for line in _log_lines(results, len(per_image), params.choosing_split, time.perf_counter() - started):
+        run.log.add(line)
+    run.metrics.save(results)
+    return results
+
+
+def _results(
+    val: Judgement, chosen: int, test: Measured, frame: pd.DataFrame, decided_at: float, leaking: list[str], mm_per_px: float | None
+) -> dict[str, Any]:
+    """The contents of metrics.json."""
+    threshold = float(val.thresholds[chosen])
+    return {
+        "decision": scoring.decision_scores(frame["has_crack"], frame["decision_prob"], decided_at),
+        "segmentation_2px": {**scoring.headline(frame, decided_at)["segmentation_2px"], "threshold": threshold},
+        "crack_free": scoring.false_alarms(frame),
+        "val": {
+            "decision": scoring.decision_scores(val.has_crack, val.decision_probs, decided_at),
+            "segmentation_2px": {**val.segmentation(chosen), "threshold": threshold},
+        },
+        "decision_ranking": scoring.decision_ranking(frame),
+        "protocols": scoring.protocol_figures(test),
+        "intervals": scoring.intervals(frame, decided_at),
+        "without_leaks": scoring.without_leaks(frame, leaking, decided_at),
+        "engineering": scoring.engineering(frame, mm_per_px),
+        "failures": scoring.failures(frame),
+    }
+
+
+def measure_test(predictions: Predictions, threshold: float, decided_at: float, params: RunParameters) -> Measured:
+    """Measure test image by image at the thresholds that val chose."""
+
+    def images() -> Iterator[tuple[dict[str, Any], Any, np.ndarray, float]]:
+        for crop, seg_prob, decision_prob in predictions:
+            scoring.check_finite(seg_prob)
+            decision_prob = float(np.float32(decision_prob))
+            about = {"stem": crop.pair.stem, "photo": crop.pair.photo, "decision_prob": decision_prob}
+            yield about, seg_prob, crop.mask, applied_threshold(seg_prob, decision_prob >= decided_at, threshold, params)
+
+    test = scoring.Measured(scoring.SEG_THRESHOLDS)
+    test.add_all(images())
+    return test
+
+
+def applied_threshold(seg_prob: Any, decided: bool, threshold: float, params: RunParameters) -> float:
+    """The threshold of one image: the run's threshold, unless one of two parameters changes it. ``seg_prob`` (H, W): array or tensor.
+
+    - ``blackening``: infinity if the image is decided crack-free, so the mask is empty.
+    - ``lowered_threshold``: 0.9 of the threshold if the image is decided cracked but no pixel exceeds the threshold.
+    """
+    if params.blackening and not decided:
+        return np.inf
+    if params.lowered_threshold and decided and not float(seg_prob.max()) > threshold:
+        return 0.9 * threshold
+    return threshold
+
+
+def _stored(predictions: Predictions, add: Callable[[str, np.ndarray, np.ndarray, float], None]) -> Predictions:
+    """Store each prediction, then yield the prediction. Tensors on a GPU stay on the GPU."""
+    for crop, tensor, decision_prob in predictions:
+        seg_prob = tensor.cpu().numpy()
+        add(crop.pair.stem, seg_prob, crop.mask, decision_prob)
+        yield crop, tensor if tensor.is_cuda else seg_prob, decision_prob
+
+
+def _log_lines(results: dict[str, Any], n_images: int, chosen_on: str, time_s: float) -> list[str]:
+    decision, at_2px, crack_free = results["decision"], results["segmentation_2px"], results["crack_free"]
+    lines = [
+        f"Final evaluation on {n_images} test images, thresholds from {chosen_on} ({time_s:.0f} s)",
+        "Decision | precision {precision:.6f} | recall {recall:.6f} | F1 {f1:.6f} | accuracy {accuracy:.6f} "
+        "| threshold {threshold:.7f} | TP {tp} | FP {fp} | FN {fn} | TN {tn}".format_map(decision),
+        "2 pixel distance | precision {precision:.6f} | recall {recall:.6f} | F1 {f1:.6f} | threshold {threshold:.3f}".format_map(at_2px),
+    ]
+    if crack_free["images"]:
+        lines.append(
+            "Crack-free images | {images} | with predicted pixels {images_with_false_alarm} "
+            "| mean share of pixels {false_alarm_pixel_share:.6f}".format_map(crack_free)
+        )
+    return lines

@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from crack_utils.config import parse_parameters
@@ -27,10 +26,9 @@ def report(images: int = 1124) -> pd.DataFrame:
         print(f"Generating {images} test images of 640 x 360 and their predictions ...", flush=True)
         run = _generated_run(Path(folder) / "data", images)
         (page, whole_s), (_, pages_s) = (timed(execute_and_render, run.params.load(), run, again) for again in (False, True))
-        rows = [("execute the five notebooks and render their pages (s)", whole_s), ("render the pages alone (s)", pages_s)]
-        found = sorted(page.parent.glob("*.html"))
-        rows += [(f"{path.name} (MB)", path.stat().st_size / 1e6) for path in found]
-    return pd.DataFrame(rows, columns=[f"report of {images} test images", ""])
+        rows = {"execute the five notebooks and render their pages (s)": whole_s, "render the pages alone (s)": pages_s}
+        rows |= {f"{path.name} (MB)": path.stat().st_size / 1e6 for path in sorted(page.parent.glob("*.html"))}
+    return pd.DataFrame(rows.items(), columns=[f"report of {images} test images", ""])
 
 
 def _generated_run(root: Path, images: int) -> Run:
@@ -47,18 +45,18 @@ def _generated_run(root: Path, images: int) -> Run:
     params = parse_parameters({"dataset": "crack500", "data_root": str(root), "device": "cpu"})
     run, data = Run("generated"), find_data(params, sample_folder())
     run.params.save(params, {"device": "cpu", "input_height": 360, "input_width": 640, "evaluate_negatives": False}, data_facts(data))
-    falling = np.exp(-np.arange(params.epochs) / 20)
-    rows = [dict(epoch=n + 1, loss=v, loss_segmentation=v, loss_decision=v, learning_rate=0.001, time_s=1.0) for n, v in enumerate(falling)]
-    for row in rows[:: params.validation_n_epochs]:
-        row |= {f"val_{name}": 1 - row["loss"] for name in ("precision", "recall", "f1", "decision_ap")} | {"val_seg_threshold": 0.5}
-    run.history.save(rows)
+    losses = dict.fromkeys(("loss", "loss_segmentation", "loss_decision"), np.exp(-np.arange(params.epochs) / 20))
+    history = pd.DataFrame({"epoch": range(1, params.epochs + 1), **losses, "learning_rate": 0.001, "time_s": 1.0})
+    for name in ("val_precision", "val_recall", "val_f1", "val_decision_ap", "val_seg_threshold"):
+        history[name] = 1 - history["loss"][:: params.validation_n_epochs]
+    run.history.save(history.to_dict("records"))
     run.log.add("Generated: nothing was trained")
     run.model.save(SegDecNet())
 
-    def predicted(split: str) -> Iterator[tuple[Crop, torch.Tensor, float]]:
+    def predicted(split: str) -> Iterator[tuple[Crop, np.ndarray, float]]:
         for crop in data.split(split).crops:
             logits = 14 * (cv2.GaussianBlur(crop.mask.astype(np.float32), (0, 0), 2) - 0.4) + 2 * _smooth(rng, 6)
-            yield crop, torch.from_numpy(1 / (1 + np.exp(-logits))), float(rng.uniform(0.5, 1))
+            yield crop, 1 / (1 + np.exp(-logits)), float(rng.uniform(0.5, 1))
 
     score_run(run, data, predicted)
     return run

@@ -39,8 +39,7 @@ def headline_table(metrics: dict[str, Any]) -> pd.DataFrame:
 
 def protocols_table(results: dict[str, Any], figures: Iterable[Figure] = FIGURES) -> pd.DataFrame:
     """Precision, recall and F1 by every way of counting."""
-    rows = [row for figure in figures if figure.table == "protocols" for row in figure.rows(results["protocols"])]
-    rows = [(title, *scores.values()) for title, scores in rows]
+    rows = [(title, *scores.values()) for each in figures if each.table == "protocols" for title, scores in each.rows(results["protocols"])]
     return pd.DataFrame(rows, columns=["Protocol", "Precision", "Recall", "F1"], dtype=object)
 
 

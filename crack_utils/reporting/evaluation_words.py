@@ -26,8 +26,7 @@ def certainty(metrics: dict[str, Any], facts: dict[str, Any]) -> str:
             f"{kinds} of test were resampled {RESAMPLES} times, each with all its crops. "
             f"The intervals say nothing about other roads, cameras or light, or about other seeds.{narrow}"
         )
-        exception = f"A share of 0 or 100 % has no interval: so few {noun}s cannot show how rare an exception is."
-        sentences = [meaning, *sentences, exception]
+        sentences = [meaning, *sentences, f"A share of 0 or 100 % has no interval: so few {noun}s cannot show how rare an exception is."]
     return " ".join(sentences)
 
 
@@ -59,8 +58,7 @@ def engineering(metrics: dict[str, Any], mm_per_px: float | None) -> str:
 def failures(metrics: dict[str, Any], per_image: pd.DataFrame, mm_per_px: float | None) -> str:
     """Which cracks are missed, in how many images, and which mistakes the segmentation makes."""
     found, f1 = metrics["failures"], per_image["f1"].dropna()
-    widths = failures_table(metrics, mm_per_px)
-    by_width = ", ".join(f"{width} {share}" for width, share in zip(widths["Width of the crack"], widths["Found"], strict=True))
+    by_width = ", ".join(f"{width} {share}" for width, _, share, _ in failures_table(metrics, mm_per_px).itertuples(index=False))
     sentences = [
         f"The network finds these shares of the true cracks, by width: {by_width}.",
         f"F1 is below 0.5 on {(f1 < 0.5).sum()} of {count(len(f1), 'cracked test image')}, and 0 on {(f1 == 0).sum() or 'none'}.",

@@ -48,7 +48,7 @@ class CrackReportExporter(TemplateExporter):
         template = {"file_extension": ".html", "template_name": "crack_report", "extra_template_basedirs": [str(TEMPLATE.parent)]}
         left_out = {"remove_cell_tags": {"interactive", "notebook-only", "papermill-error-cell-tag"}, "remove_all_outputs_tags": {"live"}}
         config = Config(
-            TemplateExporter=template | {"filters": {"markdown2html": markdown2html, "themed": themed}},
+            TemplateExporter=template,
             NbConvertBase={"display_data_priority": SHOWN},
             TagRemovePreprocessor=left_out | {"enabled": True},
             CoalesceStreamsPreprocessor={"enabled": True},
@@ -57,12 +57,14 @@ class CrackReportExporter(TemplateExporter):
         config.merge(super().default_config)
         return config
 
+    def default_filters(self) -> list[tuple[str, Any]]:
+        return [*super().default_filters(), ("markdown2html", markdown2html), ("themed", themed)]
+
     def from_notebook_node(self, nb: NotebookNode, resources: dict[str, Any] | None = None, **options: Any) -> tuple[str, dict[str, Any]]:
         nb = copy.deepcopy(nb)
-        about = nb.metadata.setdefault("crack_report", NotebookNode())
-        about.setdefault("failure", diagnose(nb))
-        about.setdefault("provenance", execution_rows(nb))
-        if about.failure:
+        found = {"failure": diagnose(nb), "provenance": execution_rows(nb)}
+        nb.metadata["crack_report"] = found | nb.metadata.get("crack_report", {})
+        if nb.metadata.crack_report.failure:
             for cell in nb.cells:
                 cell.metadata["tags"] = [tag for tag in cell.metadata.get("tags", []) if tag != "live"]
         language = nb.metadata.get("language_info", {})
@@ -150,8 +152,7 @@ def themed(svg: str, number: int) -> str:
         root = ElementTree.fromstring(svg)
     except ElementTree.ParseError:  # not written by crack_utils.reporting.plots
         return svg
-    for name in ("width", "height"):
-        root.attrib.pop(name, None)
+    root.attrib = {name: value for name, value in root.attrib.items() if name not in ("width", "height")}
     for element in root.iter():  # in HTML, SVG needs no namespaces
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {name.replace(XLINK, "xlink:"): _themed(name, value, f"f{number}-") for name, value in element.attrib.items()}

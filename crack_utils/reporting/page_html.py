@@ -13,8 +13,7 @@ HEADINGS = ("h1", "h2", "h3")
 WITHOUT_END = ("area", "br", "col", "embed", "hr", "img", "input", "link", "meta", "p", "source", "track", "wbr")  # p may have one
 OPTIONAL_END = ("li", "dt", "dd", "option", "thead", "tbody", "tfoot", "tr", "th", "td")
 VERBATIM = ("pre", "template")  # nothing inside is edited
-# Attributes that a page adds where they are missing: a box that scrolls takes the keyboard too.
-ADDED = {"pre": ("tabindex", "0"), "img": ("alt", "No description has been provided for this image")}
+ADDED = {"pre": ("tabindex", "0"), "img": ("alt", "No description has been provided for this image")}  # a box may scroll, by keyboard too
 
 
 def finish(page: str) -> str:

@@ -15,6 +15,9 @@ from crack_utils.store import Example
 
 HIT, MISS, FALSE_ALARM = (86, 180, 233), (240, 228, 66), (213, 94, 0)  # sky blue, yellow, vermilion on grey asphalt
 COLORS = {"hit": HIT, "miss": MISS, "false alarm": FALSE_ALARM}
+QUALITIES = ((1024, 80), (800, 72), (640, 64), (480, 56), (320, 50))  # longest side in px and WebP quality, best first
+BUDGET = 130_000  # characters for an example, so that a page with 30 examples stays below 5 MB
+LEAST_PHOTO = 25_000  # characters that the maps leave for the coarsest photo
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -36,11 +39,6 @@ def photo_uri(image: np.ndarray, side: int = 1024, quality: int = 80) -> str:
     return data_uri(photo, "WEBP", quality=quality, method=4)
 
 
-def mask_uri(mask: np.ndarray) -> str:
-    """A mask (H, W), true on crack, in black and white."""
-    return data_uri(Image.fromarray(np.asarray(mask, bool)), "PNG", optimize=True)
-
-
 def levels_uri(levels: np.ndarray) -> str:
     """An (H, W) map of whole numbers below 256, a byte a pixel, lossless."""
     grey = Image.fromarray(levels.astype(np.uint8))
@@ -51,10 +49,7 @@ def levels_uri(levels: np.ndarray) -> str:
 
 def errors_uri(hit: np.ndarray, miss: np.ndarray, false_alarm: np.ndarray) -> str:
     """Hits, misses and false alarms (H, W) in their colours. Other pixels are transparent."""
-    index = np.zeros(hit.shape, np.uint8)
-    for number, where in enumerate((hit, miss, false_alarm), start=1):
-        index[where] = number
-    picture = Image.fromarray(index, mode="P")
+    picture = Image.fromarray(np.select([false_alarm, miss, hit], [3, 2, 1]).astype(np.uint8), mode="P")
     picture.putpalette([0, 0, 0, *HIT, *MISS, *FALSE_ALARM])
     return data_uri(picture, "PNG", transparency=0, optimize=True)
 
@@ -63,84 +58,66 @@ def overlap(image: np.ndarray, hit: np.ndarray, miss: np.ndarray, false_alarm: n
     """The photo in grey, with hits, misses and false alarms in their colours: (H, W, 3) uint8."""
     grey = image.mean(axis=2) if image.ndim == 3 else image
     picture = np.repeat((0.75 * grey).astype(np.uint8)[..., None], 3, axis=2)
-    for where, color in ((hit, HIT), (miss, MISS), (false_alarm, FALSE_ALARM)):
-        picture[where] = color
+    picture[hit], picture[miss], picture[false_alarm] = HIT, MISS, FALSE_ALARM
     return picture
 
 
 def outlined(crop: Crop, width: int = 480) -> np.ndarray:
     """A crop's photo, at most ``width`` wide, with the truth's outline in yellow: (H, W, 3) uint8."""
     scale = min(1.0, width / crop.mask.shape[1])
-    size = (round(crop.mask.shape[1] * scale), round(crop.mask.shape[0] * scale))
-    photo = cv2.resize(crop.image, size, interpolation=cv2.INTER_AREA).reshape(*size[::-1], -1)
-    photo = np.repeat(photo, 3, axis=2) if photo.shape[2] == 1 else photo
+    size = [round(side * scale) for side in crop.mask.shape[::-1]]
+    photo = cv2.resize(crop.image, size, interpolation=cv2.INTER_AREA)
+    photo = cv2.cvtColor(photo, cv2.COLOR_GRAY2RGB) if photo.ndim == 2 else photo
     contours, _ = cv2.findContours(crop.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    scaled = [np.round(contour * scale).astype(np.int32) for contour in contours]
-    return cv2.drawContours(np.ascontiguousarray(photo), scaled, -1, MISS, 1)
+    return cv2.drawContours(photo, [np.round(contour * scale).astype(np.int32) for contour in contours], -1, MISS, 1)
 
 
 def gallery(photos: Sequence[tuple[str, np.ndarray]], alt: str, columns: int = 4) -> str:
     """Photos (H, W, 3) side by side, each above its name."""
-    pictures = [
-        _picture(f'<img src="{photo_uri(photo, 480, 72)}" alt="{html.escape(f"{alt}: {name}")}" style="width:100%">', name)
-        for name, photo in photos
-    ]
-    return _grid(pictures, columns)
-
-
-QUALITIES = ((1024, 80), (800, 72), (640, 64), (480, 56), (320, 50))  # longest side in px and WebP quality, best first
-BUDGET = 130_000  # characters for an example, so that a page with 30 examples stays below 5 MB
-LEAST_PHOTO = 25_000  # characters that the maps leave for the coarsest photo
+    image = '<img src="{}" alt="{}" style="width:100%">'
+    return _grid([(name, image.format(photo_uri(photo, 480, 72), html.escape(f"{alt}: {name}"))) for name, photo in photos], columns)
 
 
 def cases(examples: Sequence[Example], kind: str) -> tuple[str, int]:
-    """A row an example: photo, truth, probability, and the errors over the photo. The page's script needs nothing else.
+    """A row an example as HTML: photo, truth, probability, and the errors over the photo. The page's script needs nothing else.
 
-    Maps are exact. Photos are made coarser until the examples keep to BUDGET.
-
-    Returns:
-        HTML, and the number of examples in the HTML. If the maps alone exceed the budget, the last examples are left out.
+    Maps are exact. Photos are made coarser until the examples keep to BUDGET. If the maps alone exceed the budget, the last examples
+    are left out. Returns the HTML and the number of examples in the HTML.
     """
     budget, size, maps = BUDGET * len(examples), 0, []
     for example in examples:
         # The script redoes every count from the number of thresholds that each pixel's probability exceeds.
-        uris = (levels_uri(exceeded(example.seg_prob, SEG_THRESHOLDS)), mask_uri(example.mask), errors_uri(*example.errors))
+        levels, truth = levels_uri(exceeded(example.seg_prob, SEG_THRESHOLDS)), Image.fromarray(example.mask.astype(bool))
+        uris = (levels, data_uri(truth, "PNG", optimize=True), errors_uri(*example.errors))
         size += sum(map(len, uris))
         if maps and size > budget - LEAST_PHOTO * (len(maps) + 1):
             break
         maps.append(uris)
-    left, shown = budget - sum(len(uri) for uris in maps for uri in uris), examples[: len(maps)]
+    left = budget - sum(len(uri) for uris in maps for uri in uris)
     for side, quality in QUALITIES:
-        photos = [photo_uri(example.image, side, quality) for example in shown]
+        photos = [photo_uri(example.image, side, quality) for example in examples[: len(maps)]]
         if sum(map(len, photos)) <= left:
             break
-    rows = [_case(kind, i, example, photo, *uris) for i, (example, photo, uris) in enumerate(zip(shown, photos, maps, strict=True))]
+    rows = [_case(kind, i, example, photo, *uris) for i, (example, photo, uris) in enumerate(zip(examples, photos, maps, strict=False))]
     return "".join(rows), len(rows)
 
 
 def _case(kind: str, number: int, example: Example, photo: str, levels: str, truth: str, errors: str) -> str:
     (height, width), stem, case = example.mask.shape, html.escape(example.stem), f"{kind}-{number}"
     size = f'width="{width}" height="{height}"'
-
-    def svg(alt: str, images: str) -> str:
-        return f'<svg role="img" aria-label="{alt} of {stem}" viewBox="0 0 {width} {height}" style="width:100%">{images}</svg>'
-
     photo = f'<image id="photo-{case}" href="{photo}" {size} preserveAspectRatio="none"/>'
     truth = f'<image id="truth-{case}" href="{truth}" {size}/>'
     levels = f'<image id="levels-{case}" href="{levels}" {size} style="filter:brightness(1.41)"/>'
     errors = f'<use href="#photo-{case}"/><image id="errors-{case}" href="{errors}" {size} style="image-rendering:pixelated"/>'
-    pictures = [
-        _picture(svg("Image", photo), "image"),
-        _picture(svg("True crack mask", truth), "truth"),
-        _picture(svg("Predicted probability", levels), "probability"),
-        _picture(svg("Hits, misses and false alarms over the image", errors), "errors"),
-    ]
-    score = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack"
-    decided = "decided crack" if example.decided else "decided no crack"
-    title = f"{stem} · {score} · {decided} (score {example.decision_prob:.3f})"
+    shown = {"image": ("Image", photo), "truth": ("True crack mask", truth), "probability": ("Predicted probability", levels)}
+    shown["errors"] = "Hits, misses and false alarms over the image", errors
+    svg = '<svg role="img" aria-label="{} of {}" viewBox="0 0 {} {}" style="width:100%">{}</svg>'
+    pictures = _grid([(name, svg.format(alt, stem, width, height, images)) for name, (alt, images) in shown.items()], 4)
+    score, decided = f"F1 {example.f1:.3f}" if example.mask.any() else "no crack", "crack" if example.decided else "no crack"
+    title = f"{stem} · {score} · decided {decided} (score {example.decision_prob:.3f})"
     about = f'data-case="{case}" data-kind="{kind}" data-stem="{stem}" data-width="{width}" data-height="{height}"'
     about += " data-emptied" if np.isinf(example.threshold) else ""  # by blackening; no threshold changes this mask
-    return f'<div class="case" id="case-{case}" {about}><p class="case-title">{title}</p>{_grid(pictures, 4)}</div>'
+    return f'<div class="case" id="case-{case}" {about}><p class="case-title">{title}</p>{pictures}</div>'
 
 
 def still(kind: str, example: Example) -> str:
@@ -158,10 +135,8 @@ def legend() -> str:
     return f'<p class="legend">{" ".join(keys)}</p>'
 
 
-def _picture(picture: str, name: str) -> str:
-    return f'<div class="picture">{picture}<span>{html.escape(name)}</span></div>'
-
-
-def _grid(pictures: Sequence[str], columns: int) -> str:
+def _grid(pictures: Sequence[tuple[str, str]], columns: int) -> str:
+    """Pictures side by side, from the name and the HTML of each."""
+    shown = [f'<div class="picture">{picture}<span>{html.escape(name)}</span></div>' for name, picture in pictures]
     style = f"display:grid;grid-template-columns:repeat({columns},minmax(0,1fr));gap:8px"
-    return f'<div class="pictures" data-columns="{columns}" style="{style}">{"".join(pictures)}</div>'
+    return f'<div class="pictures" data-columns="{columns}" style="{style}">{"".join(shown)}</div>'

@@ -10,47 +10,43 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from crack_utils.scoring import roc_curve
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6BB1")
 BLUE, ORANGE, GREEN, *OTHERS = PALETTE
-GREY = "#666666"
-INK = "#010101"  # text on a coloured ground; no theme changes this colour
+GREY, INK = "#666666", "#010101"  # INK is for text on a coloured ground; no theme changes this colour
+FEW = 30  # epochs; a longer curve has no marks
 
 
-def figure(width: float = 6.4, height: float = 3.6, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes]:
-    """A figure (inches) in the report's style, and its Axes (an array if there are several)."""
+def figure(width: float = 6.4, height: float = 3.6) -> tuple[Figure, Axes]:
+    """A figure (inches) in the report's style, and its Axes."""
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}):
-        fig, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=rows * columns == 1)
+        fig, ax = plt.subplots(figsize=(width, height), layout="constrained")
     plt.close(fig)  # otherwise a notebook shows the figure a second time
-    return fig, axes
+    return fig, ax
 
 
 def plot_loss(history: pd.DataFrame, column: str, label: str, ax: Axes) -> Axes:
     """One training loss by epoch: ``loss``, or the column ``loss_NAME`` of a term."""
-    ax.plot(history["epoch"], history[column], color=BLUE, marker=_marker(history))
+    ax.plot(history["epoch"], history[column], color=BLUE, marker="." if len(history) <= FEW else None)
     return _by_epoch(ax, label)
 
 
 def plot_validation(history: pd.DataFrame, ax: Axes) -> Axes:
     """The training loss and each of its terms by epoch. A second axis shows the decision's average precision, if there are validations."""
-    terms = [name for name in history if name.startswith("loss_")]
+    terms, marker = [name for name in history if name.startswith("loss_")], "." if len(history) <= FEW else None
     for column, color in zip(["loss", *terms], cycle([BLUE, ORANGE, GREY, *OTHERS]), strict=False):
-        ax.plot(history["epoch"], history[column], color=color, label=column.removeprefix("loss_"), marker=_marker(history))
+        ax.plot(history["epoch"], history[column], color=color, label=column.removeprefix("loss_"), marker=marker)
     lines = list(ax.get_lines())
     validated = history.dropna(subset="val_decision_ap")
     if len(validated):
         right = ax.twinx()
-        right.spines["right"].set_visible(True)
-        right.grid(False)
         lines += right.plot(validated["epoch"], validated["val_decision_ap"], "--o", color=GREEN, markersize=4, label="AP (right)")
-        right.set_ylabel("average precision")
-        right.set_ylim(0, 1.02)
-    _by_epoch(ax, "loss").figure.legend(lines, [line.get_label() for line in lines], loc="outside upper center", ncols=4, frameon=False)
-    return ax
+        right.set(ylabel="average precision", ylim=(0, 1.02))
+    ax.figure.legend(handles=lines, loc="outside upper center", ncols=4, frameon=False)
+    return _by_epoch(ax, "loss")
 
 
 def plot_scores(history: pd.DataFrame, ax: Axes) -> Axes:
@@ -58,33 +54,27 @@ def plot_scores(history: pd.DataFrame, ax: Axes) -> Axes:
     validated = history.dropna(subset="val_f1")
     for column, label, color in (("val_precision", "precision", BLUE), ("val_recall", "recall", ORANGE), ("val_f1", "F1", GREEN)):
         ax.plot(validated["epoch"], validated[column], color=color, label=label, marker="o", markersize=4)
-    ax.set_ylim(0, 1)
     ax.legend(frameon=False, ncols=3)
-    return _by_epoch(ax, "score at validation")
+    return _by_epoch(ax, "score at validation", ylim=(0, 1))
 
 
-def _by_epoch(ax: Axes, ylabel: str) -> Axes:
-    ax.set_xlabel("epoch")
-    ax.set_ylabel(ylabel)
+def _by_epoch(ax: Axes, ylabel: str, **limits: tuple[float, float]) -> Axes:
+    ax.set(xlabel="epoch", ylabel=ylabel, **limits)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.margins(x=0.03)
     return ax
 
 
-def _marker(points: Sequence[Any] | pd.DataFrame) -> str | None:
-    return "." if len(points) <= 30 else None
-
-
 def plot_curves(groups: dict[str, Sequence[pd.DataFrame]], column: str, ylabel: str, ax: Axes) -> Axes:
     """One column of many histories by epoch. A run has a thin line, a group's mean a thick one. From the ninth group on, lines are grey."""
     for i, (label, histories) in enumerate(groups.items()):
-        color, style = (PALETTE[i], "-") if i < len(PALETTE) else (GREY, ":")
+        others = "others" if i == len(PALETTE) else None
+        color, style, title = (PALETTE[i], "-", label) if i < len(PALETTE) else (GREY, ":", others)
         curves = [history.dropna(subset=column).set_index("epoch")[column] for history in histories]
         for curve in curves if len(curves) > 1 else []:
             ax.plot(curve.index, curve, color=color, linewidth=0.6, alpha=0.5)
         mean = pd.concat(curves, axis=1).mean(axis=1)
-        title = label if i < len(PALETTE) else "others" if i == len(PALETTE) else None
-        ax.plot(mean.index, mean, style, color=color, linewidth=1.8, marker=_marker(mean), label=title)
+        ax.plot(mean.index, mean, style, color=color, linewidth=1.8, marker="." if len(mean) <= FEW else None, label=title)
     ax.figure.legend(loc="outside lower left", frameon=False, fontsize=8)
     return _by_epoch(ax, ylabel)
 
@@ -114,8 +104,7 @@ def plot_roc(has_crack: np.ndarray, probs: np.ndarray, decision: dict[str, float
     """The decision's ROC curve. A point marks the chosen threshold, a dotted line shows guessing."""
     ax.plot(*roc_curve(has_crack, probs), color=BLUE)
     ax.plot([0, 1], [0, 1], ":", color=GREY, label="guessing")
-    point = decision["fp"] / (decision["fp"] + decision["tn"]), decision["recall"]
-    ax.plot(*point, "o", color=ORANGE, label="chosen threshold")
+    ax.plot(decision["fp"] / (decision["fp"] + decision["tn"]), decision["recall"], "o", color=ORANGE, label="chosen threshold")
     ax.set(xlabel="crack-free images called cracked (share)", ylabel="cracked images found (share)", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.legend(frameon=False, loc="lower right")
     return ax
@@ -157,43 +146,30 @@ def to_svg(fig: Figure) -> str:
     file = io.StringIO()
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crack"}):
         fig.savefig(file, format="svg", facecolor="white", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = file.getvalue()
-    return svg[svg.index("<svg") :]
+    return "<svg" + file.getvalue().partition("<svg")[2]
 
 
 def readings(fig: Figure) -> list[dict[str, Any]]:
-    """The curves of a figure point by point. A page shows the value under the pointer.
+    """The curves of a figure point by point, a dictionary a line. A page shows the value under the pointer.
 
-    Returns:
-        A dictionary a line: its ``label``, the axis labels ``x_label`` and ``y_label``, the values ``x`` and ``y``, and the place of each
-        point in the picture: ``left`` and ``top`` are shares of width and height.
+    Keys: ``label``, the axis labels ``x_label`` and ``y_label``, the values ``x`` and ``y``, and the place of each point in the picture:
+    ``left`` and ``top`` are shares of width and height.
     """
     fig.canvas.draw()
-    return [
-        _reading(line, ax) for ax in fig.axes for line in ax.get_lines() if line.get_transform() == ax.transData
-    ]  # no mark across the axes
-
-
-def _reading(line: Line2D, ax: Axes) -> dict[str, Any]:
-    values = np.array(line.get_xydata(), float)
-    values = values[np.isfinite(values).all(axis=1)]
-    places = ax.figure.transFigure.inverted().transform(ax.transData.transform(values)) if len(values) else values
-    label = line.get_label()
-    return {
-        "label": ax.get_ylabel() if label.startswith("_") else label,
-        "x_label": ax.get_xlabel(),
-        "y_label": ax.get_ylabel(),
-        **{name: [float(f"{value:.6g}") for value in values[:, i]] for i, name in enumerate("xy")},
-        "left": places[:, 0].round(4).tolist(),
-        "top": (1 - places[:, 1]).round(4).tolist(),
-    }
+    found = []
+    for line in [line for ax in fig.axes for line in ax.get_lines() if line.get_transform() == ax.transData]:  # no mark across the axes
+        values = np.array(line.get_xydata(), float)
+        values = values[np.isfinite(values).all(axis=1)]
+        places = fig.transFigure.inverted().transform(line.axes.transData.transform(values)) if len(values) else values
+        label, x_label, y_label = line.get_label(), line.axes.get_xlabel(), line.axes.get_ylabel()
+        reading = {"label": y_label if label.startswith("_") else label, "x_label": x_label, "y_label": y_label}
+        reading |= {name: [float(f"{value:.6g}") for value in values[:, i]] for i, name in enumerate("xy")}
+        found.append(reading | {"left": places[:, 0].round(4).tolist(), "top": (1 - places[:, 1]).round(4).tolist()})
+    return found
 
 
 def describe(fig: Figure) -> str:
     """A figure's curves in words, for readers who cannot see the figure: first value, last value and range of each curve."""
-    sentences = [
-        f"{curve['label']}: from {curve['y'][0]:.3g} to {curve['y'][-1]:.3g}, between {min(curve['y']):.3g} and {max(curve['y']):.3g}"
-        for curve in readings(fig)
-        if curve["y"]
-    ]
-    return f"Curves of {'; '.join(sentences)}." if sentences else ""
+    curves = [(curve["label"], curve["y"]) for curve in readings(fig) if curve["y"]]
+    texts = [f"{label}: from {y[0]:.3g} to {y[-1]:.3g}, between {min(y):.3g} and {max(y):.3g}" for label, y in curves]
+    return f"Curves of {'; '.join(texts)}." if texts else ""

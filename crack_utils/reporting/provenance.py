@@ -13,19 +13,15 @@ from crack_utils.many import read_members
 from crack_utils.store import REPOSITORY, Run, changed_state, home, software, timestamp
 
 NOT_RECORDED = "not recorded"
-TITLES = (
-    *("Run", "Parameters hash", "Data", "Code", "Packages", "Machine", "Device", "Precision", "Seed", "Started", "Duration"),
-    *("Evaluated", "To reproduce"),
-)
+TITLES = ("Run", "Parameters hash", "Data", "Code", "Packages", "Machine", "Device", "Precision", "Seed", "Started", "Duration")
 
 
 def rows(run: Run) -> dict[str, str]:
-    """A run's provenance: title and text of each row, in order.
+    """A run's provenance: title and text of each row, in order. A run without parameters has the row of its name only."""
+    return _about(run) | {"To reproduce": command(run)} if run.params.exists else {"Run": run.name}
 
-    A row says so if an earlier version did not record its value. A run without parameters has the row of its name only.
-    """
-    if not run.params.exists:
-        return {"Run": run.name}
+
+def _about(run: Run) -> dict[str, str]:
     params, resolved, kept = run.params.load(), run.params.resolved(), run.provenance.load()
     data, training, evaluation = resolved["data"].get("fingerprint"), kept.get("training"), kept.get("evaluation")
     found = {"Run": run.name, "Parameters hash": params.fingerprint(), "Device": resolved["device"], "Seed": str(params.seed)}
@@ -38,13 +34,12 @@ def rows(run: Run) -> dict[str, str]:
         duration = f"{timedelta(seconds=round(training['duration_s']))} (h:mm:ss)" + (f" in {sessions} sessions" if sessions > 1 else "")
         duration += f", not all with the same {changed}" if changed else ""
         found["Duration"] = duration + ("" if run.is_trained else ", not finished")
-    if not run.is_evaluated:
-        found["Evaluated"] = "not yet"
-    elif evaluation:
+    found["Evaluated"] = NOT_RECORDED if run.is_evaluated else "not yet"
+    if run.is_evaluated and evaluation:
         duration, differing = timedelta(seconds=round(evaluation["duration_s"])), changed_state(training, evaluation) if training else []
         found["Evaluated"] = f"{_readable(evaluation['started'])} on {evaluation['device']} in {duration}"
         found["Evaluated"] += f", not with the training's {', '.join(differing)}" if differing else ""
-    return dict.fromkeys(TITLES, NOT_RECORDED) | found | {"To reproduce": command(run)}
+    return dict.fromkeys(TITLES, NOT_RECORDED) | found
 
 
 def started(run: Run) -> str:
@@ -55,7 +50,7 @@ def started(run: Run) -> str:
 
 def comparison_rows(runs: Sequence[str]) -> dict[str, str]:
     """The rows of a page of many runs: what trained them, and what made the page. Values that all runs share stand once."""
-    found = {name: rows(Run(name)) for name in runs}
+    found = {name: _about(Run(name)) for name in runs}
 
     def by_run(title: str) -> str:
         texts = list(dict.fromkeys(about[title] for about in found.values()))
@@ -92,8 +87,7 @@ def command(run: Run) -> str:
     words in capitals stand for the reader's own folders.
     """
     params = run.params.load()
-    names = run.name, os.path.dirname(run.name)  # the runs of a sweep lie in a folder of the sweep's name
-    for name, folder in itertools.product(names, (home(), REPOSITORY)):
+    for name, folder in itertools.product((run.name, os.path.dirname(run.name)), (home(), REPOSITORY)):  # a sweep's runs lie in its folder
         with contextlib.suppress(UserError, OSError):  # no such file, or an unreadable one
             for member in read_members(folder / "runs" / f"{name}.yaml"):
                 if member.run == run and member.params == params:

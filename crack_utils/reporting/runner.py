@@ -23,16 +23,11 @@ NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
 
 
 def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | None = None, folder: Path = NOTEBOOK_FOLDER) -> None:
-    """Execute one notebook. Its printed lines appear at once; the run keeps the executed copy.
-
-    Args:
-        parameters: the notebook gets those that it has.
-        timeout_s: how long a cell may take.
-        folder: the folder of the notebook.
+    """Execute a notebook with those of the parameters that the notebook has. Printed lines appear at once; the run keeps the copy.
 
     Raises:
-        NotebookFailed: a cell raised an error or took too long, the kernel died, or not every cell was really executed. The executed
-            copy holds the reason, unless the run keeps a whole copy from before.
+        NotebookFailed: a cell raised an error or took longer than ``timeout_s``, the kernel died, or not every cell was really executed.
+            The executed copy holds the reason, unless the run keeps a whole copy from before.
     """
     copy = run.notebook(name)
     scratch = copy.with_name(f".{copy.name}")
@@ -59,44 +54,25 @@ def _executed(source: Path, target: Path, parameters: dict[str, Any], timeout_s:
     try:
         with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as folder:
             sockets = {"transport": "ipc", "ip": f"{folder}/socket"} if os.name == "posix" else {}  # files, no open ports
-            papermill.execute_notebook(
-                source,
-                target,
-                parameters=_known(source, parameters),
-                progress_bar=False,
-                stdout_file=sys.stdout,
-                config=Config(KernelManager=sockets),
-                autosave_cell_every=10,
-                execution_timeout=timeout_s,
-            )
+            options = {"config": Config(KernelManager=sockets), "execution_timeout": timeout_s, "autosave_cell_every": 10}
+            papermill.execute_notebook(source, target, _known(source, parameters), progress_bar=False, stdout_file=sys.stdout, **options)
     except PapermillExecutionError as error:
         return f"{source.name} stopped. {error.ename}: {error.evalue}"
     except DeadKernelError:
         return f"{source.name} did not finish: its kernel died, as kernels do when memory runs out"
     except CellTimeoutError:
         return f"{source.name} did not finish: a cell took longer than {timeout_s} s"
-    if not completed(nbformat.read(target, as_version=4)):
-        return f"{source.name} did not finish: its kernel died or was stopped"
-    return None
+    return None if completed(nbformat.read(target, as_version=4)) else f"{source.name} did not finish: its kernel died or was stopped"
 
 
 def execute_and_render(
     params: RunParameters, run: Run, only_missing: bool = False, timeout_s: int | None = None, folder: Path = NOTEBOOK_FOLDER
 ) -> Path:
-    """Execute all notebooks of a run in order and render its pages. The notebooks train and evaluate only show what is finished already.
+    """Execute the notebooks of a run in order and render its pages in any case. Returns the write-up, ``report/NAME/index.html``.
 
-    The pages are rendered in any case. After a notebook has failed, the later notebooks are executed only if they do not need its results.
-
-    Args:
-        only_missing: skip the notebooks whose whole executed copy the run keeps.
-        timeout_s: how long a cell may take.
-        folder: the folder of the notebooks.
-
-    Returns:
-        The write-up, ``report/NAME/index.html``.
-
-    Raises:
-        NotebookFailed: the first notebook that failed, after the pages were rendered.
+    The notebooks train and evaluate only show what is finished already. After a notebook has failed, the later notebooks are executed
+    only if they do not need its results; the first NotebookFailed is raised after the pages were rendered. ``only_missing`` skips the
+    notebooks whose whole executed copy the run keeps.
     """
     parameters = {**params.given(), "run_name": run.name}
     failed: dict[str, BaseException] = {}
@@ -108,8 +84,8 @@ def execute_and_render(
             execute(name, run, parameters, timeout_s, folder)
         except (NotebookFailed, KeyboardInterrupt) as error:
             failed[name] = error
-            is_needed = not (run.is_trained if name in ("explore", "train") else run.is_evaluated)
-            if is_needed or isinstance(error, KeyboardInterrupt):
+            goes_on = run.is_trained if name in ("explore", "train") else run.is_evaluated
+            if isinstance(error, KeyboardInterrupt) or not goes_on:
                 break
     shown = [name for name in NOTEBOOKS if (name in failed and run.notebook(name).is_file()) or is_kept(name, run, parameters, folder)]
     if not failed:
@@ -121,8 +97,7 @@ def execute_and_render(
 
 
 def is_kept(name: str, run: Run, parameters: dict[str, Any], folder: Path = NOTEBOOK_FOLDER) -> bool:
-    """Whether the run keeps a whole executed copy of the notebook as the notebook is now. The copy must not be older than the results
-    that it shows; the copy of ``explore`` must have been executed with the same parameters."""
+    """Whether the run keeps a whole executed copy of the notebook as it is now, with its present results or, of explore, parameters."""
     source, copy = folder / f"{name}.ipynb", run.notebook(name)
     try:
         notebook = nbformat.read(copy, as_version=4)
@@ -148,14 +123,7 @@ def _known(source: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def compare(runs: list[str], name: str, missing: Collection[str] = ()) -> Path:
-    """Execute compare.ipynb on evaluated runs and render ``report/NAME/index.html``, even if the notebook failed.
-
-    Args:
-        missing: members of the sweep that have not finished.
-
-    Raises:
-        NotebookFailed: see :func:`execute`. The page says why.
-    """
+    """Execute compare.ipynb on evaluated runs and render ``report/NAME/index.html``, even if the notebook failed (NotebookFailed)."""
     try:
         execute("compare", Run(name), {"runs": " ".join(runs), "page": name, "missing": " ".join(missing)})
     except NotebookFailed:

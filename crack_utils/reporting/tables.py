@@ -71,10 +71,7 @@ def segmentation_table(metrics: dict[str, Any]) -> pd.DataFrame:
 
 
 def per_image_table(frame: pd.DataFrame, mm_per_px: float | None, examples: dict[str, int]) -> pd.DataFrame:
-    """The main columns of per_image.csv, in millimetres if the size of a pixel is known.
-
-    The same page shows ``examples`` pictures of each kind. The names of these images link to their pictures.
-    """
+    """The main columns of per_image.csv, in mm if a pixel's size is known. The first ``examples`` of each kind link to their pictures."""
     unit, _ = unit_and_scale(mm_per_px)
     titles = {"stem": "Image", "has_crack": "Crack", "decision_prob": "Decision score", **SCORE_NAMES, "iou": "IoU", "cl_dice": "clDice"}
     for name, title in {"length": "length", "width_mean": "width"}.items():

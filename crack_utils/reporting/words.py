@@ -41,9 +41,8 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
     if free and decision["fp"] == free and not decision["fn"]:
         decided = f"decides that every test image is cracked, including {count(free, 'crack-free one')}"
     said = (
-        f"Run **{run.name}**: {architecture(resolved)} was trained for {count(epochs, 'epoch')} "
-        f"({history['time_s'].sum() / 60:.1f} minutes on {resolved['device']}) on {count(sum(train.values()), 'image')}, "
-        f"{train['positives']} of them with a crack. "
+        f"Run **{run.name}**: {architecture(resolved)} was trained for {count(epochs, 'epoch')} ({history['time_s'].sum() / 60:.1f} "
+        f"minutes on {resolved['device']}) on {count(sum(train.values()), 'image')}, {train['positives']} of them with a crack. "
         f"On the {count(test['positives'], 'cracked test image')} of {data['test_title']}, the network reaches a mean F1 of "
         f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"{beside(resolved, metrics)} The network {decided}. {protocol(resolved)}"
@@ -86,10 +85,9 @@ def losses(resolved: dict[str, Any]) -> str:
     """How to read the curves of the losses."""
     if not resolved["decision_loss"]:
         return "The decision was not trained, so the total leaves out the decision loss."
-    moves, so = "", ""
-    if resolved["dynamically_balanced_loss"]:
-        moves = "weight moves from the segmentation loss to the decision loss epoch by epoch, and "
-        so = " So the total changes even if nothing is learned."
+    is_balanced = resolved["dynamically_balanced_loss"]
+    moves = "weight moves from the segmentation loss to the decision loss epoch by epoch, and " if is_balanced else ""
+    so = " So the total changes even if nothing is learned." if is_balanced else ""
     counts = f"In the total, {moves}the decision loss counts {resolved['delta_cls_loss']} times.{so}"
     return f"{counts} The curves of the single losses are unweighted."
 

@@ -1,7 +1,4 @@
-"""What a run is computed with.
-
-Nothing here names a user, a host or a folder of the machine: pages show these values, and people pass pages on.
-"""
+"""What a run is computed with. No value names a user, a host or a folder of the machine, because people pass pages on."""
 
 import contextlib
 import datetime
@@ -15,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import crack_utils
-from crack_utils.store.places import REPOSITORY
+from crack_utils.store.files import REPOSITORY
 from crack_utils.store.run import Run
 
 PACKAGES = (
@@ -29,12 +26,8 @@ SESSION_STATE = ("machine", "device", "python", "os", "packages", "code")  # may
 def recorded(run: Run, step: str, hardware: dict[str, str]) -> Iterator[None]:
     """Record in provenance.json the software and hardware of the block and the time that the block takes, even if the block fails.
 
-    A resumed training adds its time to the time of its earlier sessions. The other values are those of the last session; ``changed``
-    names the values that differed in an earlier session.
-
-    Args:
-        step: training or evaluation.
-        hardware: see :func:`crack_utils.networks.hardware`.
+    The step is training or evaluation. A resumed training adds its time to the time of its earlier sessions. The other values are those
+    of the last session; ``changed`` names the values that differed in an earlier session.
     """
     kept, began = run.provenance.load(), time.perf_counter()
     session = {"started": timestamp(), "duration_s": 0.0, "sessions": 1, "changed": []}  # duration: wall clock
@@ -58,11 +51,15 @@ def timestamp() -> str:
 
 
 def software() -> dict[str, Any]:
-    """Versions of Python, the system, the packages and this project's code."""
+    """Versions of Python, the system, those of PACKAGES that are installed, and this project's code."""
+    packages = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            packages[name] = importlib.metadata.version(name)
     return {
         "python": platform.python_version(),
         "os": f"{platform.system()} {platform.release()}",
-        "packages": _packages(),
+        "packages": packages,
         "code": {"version": crack_utils.__version__, **commit(REPOSITORY)},
     }
 
@@ -70,15 +67,6 @@ def software() -> dict[str, Any]:
 def changed_state(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The values of SESSION_STATE that differ between two sessions."""
     return [name for name in SESSION_STATE if one[name] != other[name]]
-
-
-def _packages() -> dict[str, str]:
-    """Versions of those of PACKAGES that are installed."""
-    found = {}
-    for name in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def commit(repository: Path) -> dict[str, Any]:

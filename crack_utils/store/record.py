@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from crack_utils.config import RunParameters, parse_parameters, read_yaml
+from crack_utils.config import parse_parameters, read_yaml
 from crack_utils.errors import DataError, ParameterError
-from crack_utils.store.places import REPOSITORY
+from crack_utils.store.files import REPOSITORY
 
 RECORD = REPOSITORY / "runs" / "record"
 DATASET = "crack500"  # all published figures are of this data set
@@ -21,11 +21,7 @@ _NOT_COMPARED = {"data_root", "negatives_root", "seed", "split_seed", "use_negat
 
 
 def load_record(folder: Path = RECORD) -> pd.DataFrame:
-    """The published runs: parameters and figures, one row a run. An empty cell is a missing value; an empty note is an empty text.
-
-    Raises:
-        DataError: the table is missing.
-    """
+    """The published runs: parameters and figures, one row a run. An empty cell is a missing value; an empty note is an empty text."""
     path = folder / "record.csv"
     if not path.is_file():
         raise DataError(f"{path} is missing, but belongs to the repository; run git checkout -- runs/record")
@@ -48,15 +44,6 @@ def published(record_run: str, seed: int) -> pd.DataFrame:
     return rows if same_seed.empty else same_seed
 
 
-def configuration(record_run: str) -> RunParameters:
-    """The parameters of a published run, from its configuration in ``runs/record/``."""
-    check_record_run(record_run)
-    path = RECORD / f"{record_run}.yaml"
-    values = read_yaml(path if path.is_file() else RECORD / "hyperparameters.yaml")
-    members = values.pop("sweep", {}).get("members", {})
-    return parse_parameters(values | members.get(record_run, {}))
-
-
 def is_comparable(resolved: dict[str, Any]) -> bool:
     """Whether params.json names a published run, and the run has the record's data set."""
     return resolved.get("record_run") is not None and resolved["dataset"] == DATASET
@@ -64,11 +51,16 @@ def is_comparable(resolved: dict[str, Any]) -> bool:
 
 def differences(resolved: dict[str, Any]) -> list[str]:
     """How a run's training differs from the training of its published run, in words."""
-    changed = parse_parameters(resolved["given"]).differences(configuration(resolved["record_run"]))
-    found = [f"{name} {_value(mine)}, published {_value(theirs)}" for name, (mine, theirs) in changed.items() if name not in _NOT_COMPARED]
-    mine, theirs = resolved["data"]["counts"]["train"]["negatives"], record_rows(resolved["record_run"])["train_negatives"].iloc[0]
-    if not pd.isna(theirs) and mine != theirs:
-        found.append(f"{mine} crack-free training images, published {theirs}")
+    name = resolved["record_run"]
+    images = resolved["data"]["counts"]["train"]["negatives"], record_rows(name)["train_negatives"].iloc[0]
+    path = RECORD / f"{name}.yaml"
+    values = read_yaml(path if path.is_file() else RECORD / "hyperparameters.yaml")
+    members = values.pop("sweep", {}).get("members", {})
+    changed = parse_parameters(resolved["given"]).differences(parse_parameters(values | members.get(name, {})))
+    words = {name: ["not set" if value is None else value for value in pair] for name, pair in changed.items() if name not in _NOT_COMPARED}
+    found = [f"{name} {mine}, published {theirs}" for name, (mine, theirs) in words.items()]
+    if not pd.isna(images[1]) and images[0] != images[1]:
+        found.append(f"{images[0]} crack-free training images, published {images[1]}")
     return found
 
 
@@ -77,7 +69,3 @@ def record_rows(record_run: str) -> pd.DataFrame:
     check_record_run(record_run)
     record = load_record()
     return record[record["name"] == record_run]
-
-
-def _value(value: Any) -> str:
-    return "not set" if value is None else str(value)

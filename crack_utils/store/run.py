@@ -1,14 +1,18 @@
-"""A run: a folder below ``runs/`` and the files in this folder."""
+"""A run: a folder below ``runs/``, the files in this folder, its lock, and the epoch of its weights."""
 
+import contextlib
 import dataclasses
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crack_utils.config import check_run_name, is_run_name
-from crack_utils.errors import MissingRun
-from crack_utils.store.artifacts import Artifact, Checkpoint, Curves, History, Json, Log, Parameters, PerImage, Provenance, Weights
-from crack_utils.store.places import home
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from crack_utils.config import RunParameters, check_run_name, is_run_name
+from crack_utils.errors import MissingRun, UserError
+from crack_utils.store import files
 
 if TYPE_CHECKING:
     import torch
@@ -18,23 +22,22 @@ if TYPE_CHECKING:
 class Run:
     """One run. ``run.metrics.load()`` reads metrics.json, ``run.metrics.save(values)`` writes the file.
 
-    Raises:
-        ParameterError: a run cannot have this name.
+    A name that no run can have raises a ParameterError.
     """
 
     name: str
 
-    params = Artifact(Parameters, "params.json")
-    history = Artifact(History, "history.csv")
-    log = Artifact(Log, "train.log")
-    checkpoint = Artifact(Checkpoint, "checkpoint.pt")  # only until the training finishes, and so is the next file
-    best = Artifact(Weights, "best.safetensors")
-    model = Artifact(Weights, "model.safetensors")  # this file says that the training has finished
-    chosen = Artifact(Json, "chosen.json")
-    per_image = Artifact(PerImage, "per_image.csv")
-    curves = Artifact(Curves, "curves.csv")
-    metrics = Artifact(Json, "metrics.json")  # this file says that the evaluation has finished
-    provenance = Artifact(Provenance, "provenance.json")
+    params = files.Parameters("params.json")
+    history = files.History("history.csv")
+    log = files.Log("train.log")
+    checkpoint = files.Checkpoint("checkpoint.pt")  # only until the training finishes, and so is the next file
+    best = files.Weights("best.safetensors")
+    model = files.Weights("model.safetensors")  # this file says that the training has finished
+    chosen = files.Json("chosen.json")
+    per_image = files.PerImage("per_image.csv")
+    curves = files.Table("curves.csv", index="threshold")  # scores of test and, as ``val_...``, of the split that chose the thresholds
+    metrics = files.Json("metrics.json")  # this file says that the evaluation has finished
+    provenance = files.Provenance("provenance.json")
 
     def __post_init__(self):
         check_run_name(self.name)
@@ -42,7 +45,7 @@ class Run:
     @property
     def folder(self) -> Path:
         """The run's folder. The folder may not exist yet."""
-        return home() / "runs" / self.name
+        return files.home() / "runs" / self.name
 
     def path(self, file_name: str) -> Path:
         """The path of a file in the run's folder."""
@@ -63,6 +66,22 @@ class Run:
         return self.metrics.exists
 
 
+def find_run(run_name: str | None) -> Run:
+    """The run of this name, or the newest finished training. Raise MissingRun if there is no such finished training."""
+    if run_name:
+        run = Run(run_name)
+        if not run.is_trained:
+            state = "has not finished training" if run.folder.is_dir() else "does not exist"
+            raise MissingRun(f"run {run_name} {state}; train the run first: papermill train.ipynb out.ipynb -p run_name {run_name}")
+        return run
+    found = sorted((files.home() / "runs").rglob("model.safetensors"), key=lambda path: path.stat().st_mtime)
+    names = [path.parent.relative_to(files.home() / "runs").as_posix() for path in found if (path.parent / "params.json").is_file()]
+    names = [name for name in names if is_run_name(name)]
+    if not names:
+        raise MissingRun("there is no finished training yet; train a run first: papermill train.ipynb out.ipynb")
+    return Run(names[-1])
+
+
 def finish_training(run: Run, model: "torch.nn.Module") -> None:
     """Write the final weights and remove the files that only an unfinished training needs."""
     run.model.save(model)
@@ -72,29 +91,58 @@ def finish_training(run: Run, model: "torch.nn.Module") -> None:
 
 def forget_results(run: Run) -> None:
     """Remove the results of a training and an evaluation, before another training starts in the same folder."""
-    names = [artifact.file_name for artifact in vars(Run).values() if isinstance(artifact, Artifact)]
-    names += ["predictions/val.npz", "predictions/test.npz"]
-    names += [f"{name}.ipynb" for name in ("train", "evaluate", "visualize", "report")]  # executed copies
-    for name in names:
+    names = [artifact.path for artifact in vars(Run).values() if isinstance(artifact, files.Artifact)]
+    executed = ["train.ipynb", "evaluate.ipynb", "visualize.ipynb", "report.ipynb"]
+    for name in [*names, *executed, "predictions/val.npz", "predictions/test.npz"]:
         run.path(name).unlink(missing_ok=True)
     shutil.rmtree(run.path("examples"), ignore_errors=True)
 
 
-def find_run(run_name: str | None) -> Run:
-    """The run of this name, or the newest finished training.
+@contextlib.contextmanager
+def claimed(run: Run) -> Iterator[None]:
+    """Keep other processes out of the run's folder. Raise UserError if another process trains or evaluates the run already."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(FileLock(run.path(".lock"), timeout=0))
+        except Timeout:
+            advice = "wait until that process ends, or choose another run_name"
+            raise UserError(f"run {run.name} is in the hands of another process; {advice}") from None
+        yield
 
-    Raises:
-        MissingRun: there is no such finished training.
-    """
-    if run_name:
-        run = Run(run_name)
-        if not run.is_trained:
-            state = "has not finished training" if run.folder.is_dir() else "does not exist"
-            raise MissingRun(f"run {run_name} {state}; train the run first: papermill train.ipynb out.ipynb -p run_name {run_name}")
-        return run
-    found = sorted((home() / "runs").rglob("model.safetensors"), key=lambda path: path.stat().st_mtime)
-    names = [path.parent.relative_to(home() / "runs").as_posix() for path in found if (path.parent / "params.json").is_file()]
-    names = [name for name in names if is_run_name(name)]
-    if not names:
-        raise MissingRun("there is no finished training yet; train a run first: papermill train.ipynb out.ipynb")
-    return Run(names[-1])
+
+def is_claimed(run: Run) -> bool:
+    """Whether another process trains or evaluates this run."""
+    if not run.path(".lock").is_file():
+        return False
+    with contextlib.suppress(UserError), claimed(run):
+        return False
+    return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The epoch of the evaluated weights."""
+
+    epoch: int  # 1, 2, ...
+    by: str | None  # the split that chose the epoch; None if the run takes the last weights without a choice
+    validation: dict[str, float]  # the history's ``val_...`` figures of this epoch; empty if the epoch was not validated
+
+
+def chosen_epoch(params: RunParameters, row: Mapping[str, float]) -> Chosen:
+    """The choice of the epoch that this row of the history describes."""
+    validation = {name: float(value) for name, value in row.items() if name.startswith("val_") and not pd.isna(value)}
+    return Chosen(int(row["epoch"]), params.choosing_split if params.chooses_checkpoint else None, validation)
+
+
+def load_chosen(run: Run) -> Chosen | None:
+    """The chosen epoch. None if the epoch is not known: runs of an earlier version that chose by ``both`` did not keep the epoch."""
+    if run.chosen.exists:
+        return Chosen(**run.chosen.load())
+    params, history = run.params.load(), run.history.load()
+    if not params.chooses_checkpoint:
+        return chosen_epoch(params, history.iloc[-1])
+    if params.best_model_type == "both":
+        return None
+    column = {"seg": "val_f1", "dec": "val_decision_ap"}[params.best_model_type]
+    return chosen_epoch(params, history.loc[history[column].idxmax()])

@@ -8,13 +8,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "losses": ["TERMS", "Outputs", "Term", "decision_loss", "loss_weights", "segmentation_loss"],
+        "checkpoints": ["is_better"],
+        "losses": ["TERMS", "Term", "decision_loss", "loss_weights", "segmentation_loss"],
+        "log": ["Watcher"],
         "loop": ["Training"],
-        "parts": ["Parts"],
         "run": ["claim_run", "train_run"],
-        "schedule": ["build_optimizer", "learning_rate"],
-        "step": ["measure_step", "positive_weights", "train_step"],
-        "validation": ["is_better", "validate"],
-        "watcher": ["Watcher"],
+        "step": ["Parts", "build_optimizer", "learning_rate", "train_step", "validate"],
     },
 )

@@ -1,4 +1,4 @@
-"""From a training to a checkpoint and back."""
+"""The best epoch so far, and the way from a training to a checkpoint and back."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -11,19 +11,33 @@ if TYPE_CHECKING:
     from crack_utils.training.loop import Training
 
 
+def is_better(row: dict[str, float], best: dict[str, float], best_model_type: str) -> bool:
+    """Whether a validation is better than the best so far: by F1 (seg), by average precision (dec), or neither below its best (both)."""
+    if best_model_type == "both":
+        return row["val_f1"] >= best["val_f1"] and row["val_decision_ap"] >= best["val_decision_ap"]
+    name = {"seg": "val_f1", "dec": "val_decision_ap"}[best_model_type]
+    return row[name] > best[name]
+
+
+def update_best(best: dict[str, float], row: dict[str, float], best_model_type: str) -> bool:
+    """Take a validated epoch, a row of the history, into the best epoch and the best figures so far, which may be of other epochs.
+
+    Returns whether the epoch is the best so far.
+    """
+    is_best = is_better(row, best, best_model_type)
+    best.update(
+        {name: max(row[name], best[name]) for name in ("val_f1", "val_decision_ap")}, epoch=row["epoch"] if is_best else best["epoch"]
+    )
+    return is_best
+
+
 @dataclasses.dataclass
 class Position:
-    """How far a stopped training came in its epoch.
+    """How far a stopped training came in its epoch."""
 
-    Args:
-        results: the loss by term and the difficulty of each image that is done, (terms + 1, images done).
-        rng: states of torch's generators; emptied once the states are restored.
-        time_s: seconds that the epoch took so far.
-    """
-
-    results: torch.Tensor | None = None
-    rng: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)
-    time_s: float = 0.0
+    results: torch.Tensor | None = None  # the loss by term and the difficulty of each image that is done, (terms + 1, images done)
+    rng: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # states of torch's generators until they are restored
+    time_s: float = 0.0  # seconds that the epoch took so far
 
     @property
     def n_done(self) -> int:
@@ -39,43 +53,26 @@ class Position:
             torch.cuda.set_rng_state(rng["cuda"], device)
 
 
-def rng_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """States of torch's generators."""
-    states = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
 def training_state(training: "Training") -> dict[str, Any]:
     """The state that the same run needs to go on after its last epoch."""
     return {
         "model": training.model.state_dict(),
         "optimizer": training.optimizer.state_dict(),
         "history": training.history,
-        "best": vars(training.best),
-        "images": image_names(training),
+        "best": training.best,
+        "images": training.stems,
         **training.memory.state(),
     }
 
 
 def resume(training: "Training", state: dict[str, Any]) -> None:
-    """Bring a fresh training to a checkpoint's state.
-
-    Raises:
-        UserError: the checkpoint is of other training images.
-    """
-    if state["images"] != image_names(training):
+    """Bring a fresh training to a checkpoint's state. Raise UserError if the checkpoint is of other training images."""
+    if state["images"] != training.stems:
         name, folder = training.run.name, training.run.folder
         raise UserError(f"run {name} began with other training images; choose another run_name, or remove {folder}")
     training.model.load_state_dict(state["model"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.history = state["history"]
-    vars(training.best).update(state["best"])
+    training.best = state["best"]
     training.memory.restore(state)
     training.position = Position(**state.get("position", {}))
-
-
-def image_names(training: "Training") -> list[str]:
-    """The stems of the training images, in order."""
-    return [crop.pair.stem for crop in training.data.split("train").crops]

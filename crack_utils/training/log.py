@@ -1,4 +1,4 @@
-"""The lines of a training's log."""
+"""Who follows a training: a watcher, and the lines of the log."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,10 +10,24 @@ from crack_utils.config import FOLDERS, RunParameters
 from crack_utils.data import drawn_notice
 from crack_utils.networks import count_parameters, hardware
 from crack_utils.training.sampling import hardest
-from crack_utils.training.schedule import is_checkpoint_epoch
+from crack_utils.training.step import is_checkpoint_epoch
 
 if TYPE_CHECKING:
     from crack_utils.training.loop import Training
+
+
+class Watcher:
+    """Watches a training. This one does nothing. An error in a method ends the training."""
+
+    def should_stop(self) -> bool:
+        """Called after every batch. True ends the training there; the same run can go on after this batch."""
+        return False
+
+    def on_batch(self, training: "Training", epoch: int, done: int, total: int) -> None:
+        """Called after every batch of epoch 1, 2, ... when ``done`` of ``total`` images are done. A mined image counts twice."""
+
+    def on_epoch(self, training: "Training") -> None:
+        """Called after every epoch and its validation. ``training.history`` already has the epoch's row."""
 
 
 def announcement(training: "Training") -> str:
@@ -21,14 +35,12 @@ def announcement(training: "Training") -> str:
     params, done, into = training.params, len(training.history), training.position.n_done
     images, again = _images_of_an_epoch(training)
     train_s, predict_s = training.parts.measure(training.model, params, training.dataset, training.device)
-    epochs = range(done, params.epochs)
-    validations = sum(is_checkpoint_epoch(params, epoch) for epoch in epochs) if params.validate else 0
-    steps = -(-images // params.batch_size) + -(-again // params.batch_size)
-    steps_left = len(epochs) * steps - -(-into // params.batch_size)
+    validations = sum(is_checkpoint_epoch(params, epoch) for epoch in range(done, params.epochs)) if params.validate else 0
+    steps, again_steps, steps_done = (-(-n // params.batch_size) for n in (images, again, into))
+    steps_left = (params.epochs - done) * (steps + again_steps) - steps_done
     total_s = steps_left * train_s + validations * len(training.data.split(params.choosing_split)) * predict_s
-    name = training.run.name
     inside = f" and {into} images of epoch {done + 1}" if into else ""
-    start = f"Going on with {name} after epoch {done}{inside}" if done or into else f"Training {name}"
+    start = f"Going on with {training.run.name} after epoch {done}{inside}" if done or into else f"Training {training.run.name}"
     return f"{start}: {params.epochs} epochs of {images} + {again} images on {training.device}: about {duration(total_s)}"
 
 
@@ -83,11 +95,6 @@ def chosen_line(params: RunParameters, row: dict[str, float]) -> str:
     if params.chooses_checkpoint:
         return _figures(f"Chosen by {params.choosing_split}", row)
     return f"Chosen: the last weights (epoch {params.epochs})"
-
-
-def stop_line(params: RunParameters, epoch: int, done: int, total: int) -> str:
-    """Where a training stopped."""
-    return f"Stopped in epoch {epoch} of {params.epochs} after {done} of {total} images; the same run goes on from here."
 
 
 def _figures(title: str, row: dict[str, float]) -> str:

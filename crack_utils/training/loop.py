@@ -3,7 +3,6 @@
 All random numbers come from (seed, epoch) alone, so a resumed training goes on exactly as the unbroken one would have.
 """
 
-import dataclasses
 import importlib
 import time
 
@@ -15,14 +14,10 @@ from crack_utils.data import RunData, batches
 from crack_utils.errors import UserError
 from crack_utils.store import Run, chosen_epoch, finish_training
 from crack_utils.training import log
-from crack_utils.training.checkpoints import Position, resume, rng_states, training_state
+from crack_utils.training.checkpoints import Position, resume, training_state, update_best
 from crack_utils.training.losses import UNWEIGHTED
-from crack_utils.training.parts import Parts
-from crack_utils.training.sampling import ImageMemory, plan_epoch
-from crack_utils.training.schedule import build_optimizer, is_checkpoint_epoch, learning_rate
-from crack_utils.training.step import positive_weights
-from crack_utils.training.validation import BestEpoch
-from crack_utils.training.watcher import Watcher
+from crack_utils.training.sampling import ImageMemory, hardest, plan_epoch
+from crack_utils.training.step import Parts, build_optimizer, is_checkpoint_epoch, learning_rate, positive_weights
 
 
 class _Stopped(Exception):
@@ -32,7 +27,7 @@ class _Stopped(Exception):
 class Training:
     """The state of one training, and its loop."""
 
-    def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device, watcher: Watcher, parts: Parts):
+    def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device, watcher: log.Watcher, parts: Parts):
         self.run, self.params, self.data, self.device, self.watcher, self.parts = run, params, data, device, watcher, parts
         if params.augmentation:
             importlib.import_module("torchvision.transforms.v2")  # once here; otherwise each loader's worker would import it in every pass
@@ -40,9 +35,11 @@ class Training:
         self.model = parts.build_model(params).to(device)
         self.optimizer = build_optimizer(self.model, params)
         self.dataset = data.split("train")
+        self.stems = [crop.pair.stem for crop in self.dataset.crops]
         self.positive = positive_weights(self.dataset, device) if params.positive_weights else UNWEIGHTED
         self.history: list[dict[str, float]] = []
-        self.memory, self.best, self.position = ImageMemory(len(self.dataset)), BestEpoch(), Position()
+        self.memory, self.position = ImageMemory(len(self.dataset)), Position()
+        self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}
 
     def fit(self) -> None:
         """Train the epochs that the checkpoint lacks, and save the chosen weights, unless the watcher stops the training before."""
@@ -82,13 +79,14 @@ class Training:
         weights = [term.weight(params, epoch) for term in terms.values()]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(params, epoch)
-        plan = plan_epoch(params, np.array([crop.has_crack for crop in self.dataset.crops]), self.memory, rng)
-        self._n_done, self._results = 0, np.empty((len(terms) + 1, plan.n_steps))
-        losses = self._train_on(plan.order, weights, rng)[:, plan.counts]
-        again = plan.again(self.memory.difficulty)
+        order, counts, share = plan_epoch(params, np.array([crop.has_crack for crop in self.dataset.crops]), self.memory, rng)
+        seen = np.unique(order)
+        self._n_done, self._results = 0, np.empty((len(terms) + 1, len(order) + len(hardest(seen, share))))
+        losses = self._train_on(order, weights, rng)[:, counts]
+        again = seen[hardest(self.memory.difficulty[seen], share)]
         if len(again):
             self._train_on(rng.permutation(again), weights, rng)
-        if not (np.isfinite(losses).all() and np.isfinite(self.memory.difficulty[plan.order]).all()):
+        if not (np.isfinite(losses).all() and np.isfinite(self.memory.difficulty[order]).all()):
             raise UserError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
         means = {f"loss_{name}": float(values.mean()) for name, values in zip(terms, losses, strict=True)}
         return {"loss": sum(weight * mean for weight, mean in zip(weights, means.values(), strict=True)), **means}
@@ -127,7 +125,7 @@ class Training:
     def _validate(self, row: dict[str, float]) -> None:
         started = time.perf_counter()
         row.update(self.parts.validate(self.model, self.params, self.data, self.device))
-        is_best = self.best.update(row, self.params.best_model_type)
+        is_best = update_best(self.best, row, self.params.best_model_type)
         if is_best:
             self.run.best.save(self.model)
         self.run.log.add(log.validation_line(self.params, row, time.perf_counter() - started, is_best))
@@ -136,14 +134,16 @@ class Training:
         row = self.history[-1]
         if self.params.chooses_checkpoint:
             self.run.best.load_into(self.model)
-            row = self.history[self.best.epoch - 1]
+            row = self.history[self.best["epoch"] - 1]
         self.run.log.add(log.chosen_line(self.params, row))
-        self.run.chosen.save(dataclasses.asdict(chosen_epoch(self.params, row)))
+        self.run.chosen.save(vars(chosen_epoch(self.params, row)))
         finish_training(self.run, self.model)
 
     def _stop(self, time_s: float) -> None:
         """Save the state inside this epoch. The resumed run draws the epoch again, so it gets the memory as it was before the epoch."""
-        position = Position(torch.from_numpy(self._results[:, : self._n_done].copy()), rng_states(self.device), time_s)
+        rng = {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
+        position = Position(torch.from_numpy(self._results[:, : self._n_done].copy()), rng, time_s)
         self.run.checkpoint.save(training_state(self) | self._memory_before | {"position": vars(position)})
         self.run.history.save(self.history)
-        self.run.log.add(log.stop_line(self.params, len(self.history) + 1, self._n_done, self._results.shape[1]))
+        where = f"in epoch {len(self.history) + 1} of {self.params.epochs} after {self._n_done} of {self._results.shape[1]} images"
+        self.run.log.add(f"Stopped {where}; the same run goes on from here.")

@@ -5,9 +5,9 @@ from crack_utils.data import data_facts, find_data
 from crack_utils.errors import ParameterError
 from crack_utils.networks import hardware, resolve_device
 from crack_utils.store import Run, check_record_run, claimed, forget_results, recorded, sample_folder
+from crack_utils.training.log import Watcher
 from crack_utils.training.loop import Training
-from crack_utils.training.parts import Parts
-from crack_utils.training.watcher import Watcher
+from crack_utils.training.step import Parts
 
 
 def train_run(
@@ -16,11 +16,9 @@ def train_run(
     """Train a run, go on where its training stopped, or leave a finished training as it is.
 
     Args:
-        params: the run's parameters.
         run_name: folder under ``runs/``; default ``DATASET-<hash of the parameters>``.
         overwrite: drop a training with other parameters that the folder holds.
-        watcher: watches the training and may stop it. Afterwards the run's ``is_trained`` says whether the training finished.
-        parts: the functions that the training is made of.
+        watcher: may stop the training. Afterwards the run's ``is_trained`` says whether the training finished.
 
     Raises:
         ParameterError: the folder holds a training with other parameters, or the machine has no such device.
@@ -32,15 +30,11 @@ def train_run(
         print(f"Run {run.name} has finished training before. The training is shown, not repeated.")
         return run
     device = resolve_device(params.device)
-    machine = hardware(device)
-    data = find_data(params, sample_folder())
+    machine, data = hardware(device), find_data(params, sample_folder())
     facts = data_facts(data)  # decodes every image, so that unusable data stops the run before any work is done
-    resolved = {
-        "device": str(device),
-        "input_height": data.input_size[0],
-        "input_width": data.input_size[1],
-        "evaluate_negatives": any(facts["counts"][split]["negatives"] for split in ("val", "test")),
-    }
+    height, width = data.input_size
+    negatives = any(facts["counts"][split]["negatives"] for split in ("val", "test"))
+    resolved = {"device": str(device), "input_height": height, "input_width": width, "evaluate_negatives": negatives}
     with claimed(run):
         if not (is_same and run.checkpoint.exists):
             forget_results(run)
@@ -57,8 +51,6 @@ def claim_run(params: RunParameters, run_name: str | None, overwrite: bool = Fal
     changed = run.params.load().differences(params) if run.params.exists else {}
     if changed and not overwrite:
         listed = ", ".join(f"{name} {old!r} there, {new!r} now" for name, (old, new) in changed.items())
-        raise ParameterError(
-            f"run {run.name} holds a training with other parameters ({listed}); "
-            f"choose another run_name, or remove {run.folder} (the command line has --overwrite)"
-        )
+        advice = f"choose another run_name, or remove {run.folder} (the command line has --overwrite)"
+        raise ParameterError(f"run {run.name} holds a training with other parameters ({listed}); {advice}")
     return run

@@ -1,7 +1,5 @@
 """Which images an epoch trains on: sampling by use, and mining of hard images."""
 
-import dataclasses
-
 import numpy as np
 import torch
 
@@ -9,11 +7,7 @@ from crack_utils.config import RunParameters
 
 
 class ImageMemory:
-    """What sampling and mining need to know of each training image.
-
-    Args:
-        n_images: N, the number of training images.
-    """
+    """What sampling and mining need to know of each training image."""
 
     def __init__(self, n_images: int):
         self.difficulty = np.full(n_images, np.nan)  # when the image was last trained on; NaN: never
@@ -28,60 +22,31 @@ class ImageMemory:
         self.difficulty, self.uses = state["difficulty"].numpy().copy(), state["uses"].numpy().copy()
 
 
-@dataclasses.dataclass(frozen=True)
-class EpochPlan:
-    """The images of an epoch.
+def plan_epoch(
+    params: RunParameters, has_crack: np.ndarray, memory: ImageMemory, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Draw an epoch's images. Sampling by use counts the drawn images in ``memory.uses``.
 
-    Args:
-        order: indices of the images of the first pass.
-        counts: whether an image of ``order`` counts in the epoch's mean losses, bool.
-        share: the share of the images, the hardest, that a second pass trains on again.
+    Returns:
+        Indices of the images of the first pass; whether each of them counts in the epoch's mean losses, bool; and the share of the
+        images, the hardest, that a second pass trains on again.
     """
-
-    order: np.ndarray
-    counts: np.ndarray
-    share: float
-
-    @property
-    def seen(self) -> np.ndarray:
-        """Indices of the images of the first pass, each once."""
-        return np.unique(self.order)
-
-    @property
-    def n_steps(self) -> int:
-        """Number of images in both passes."""
-        return len(self.order) + len(hardest(self.seen, self.share))
-
-    def again(self, difficulty: np.ndarray) -> np.ndarray:
-        """Indices of the images of the second pass, from their difficulty in the first pass."""
-        return self.seen[hardest(difficulty[self.seen], self.share)]
-
-
-def plan_epoch(params: RunParameters, has_crack: np.ndarray, memory: ImageMemory, rng: np.random.Generator) -> EpochPlan:
-    """Draw an epoch's images. Sampling by use counts the drawn images in ``memory.uses``."""
     images = np.arange(len(has_crack))
     if params.frequency_of_use_sampling:
         images = draw_by_use(has_crack, memory.uses, rng)
         memory.uses += np.bincount(images, minlength=len(has_crack))
     order = rng.permutation(images)
     if not params.hard_batches:
-        return EpochPlan(order, np.ones(len(order), bool), params.hard_negative_mining)
+        return order, np.ones(len(order), bool), params.hard_negative_mining
     k, b, least_share = params.hard_batches
-    return EpochPlan(*mix_hard(order, hard_set(memory.difficulty, least_share), k, b, rng), 0.0)
+    return *mix_hard(order, hard_set(memory.difficulty, least_share), k, b, rng), 0.0
 
 
 def draw_by_use(has_crack: np.ndarray, uses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Frequency-of-use sampling: every cracked image, and as many crack-free ones, little-used ones first.
+    """Frequency-of-use sampling: indices of every cracked image, then of as many crack-free ones, little-used ones first.
 
     A crack-free image of N that was used f times has w = 1 - f / max f and the weight (w - median w + 1) to the power 4 ln N. If there
-    are fewer crack-free images than needed, all are drawn as evenly as possible.
-
-    Args:
-        has_crack: (N,) bool.
-        uses: (N,) how often each image was drawn before.
-
-    Returns:
-        Indices, the cracked images first.
+    are fewer crack-free images than needed, all are drawn as evenly as possible. ``uses`` (N,) counts how often each image was drawn.
     """
     positives, negatives = np.flatnonzero(has_crack), np.flatnonzero(~has_crack)
     if len(negatives) == 0:
@@ -103,13 +68,10 @@ def hardest(difficulty: np.ndarray, share: float) -> np.ndarray:
 
 
 def hard_set(difficulty: np.ndarray, least_share: float) -> np.ndarray:
-    """Indices of the hard samples.
+    """Indices of the hard samples, from the difficulty (N,) of all samples; NaN for a sample that was never trained on.
 
     A sample is hard if its difficulty lies more than 2 standard deviations above the mean. If no more than ``least_share`` of all
     samples are hard, the cut is 1, then 0.5, then 0 deviations. If this is still so, all samples with a difficulty are hard.
-
-    Args:
-        difficulty: (N,), NaN for a sample that was never trained on. Before the first epoch all are NaN, and no sample is hard.
     """
     if np.isnan(difficulty).all():
         return np.array([], int)
@@ -123,8 +85,7 @@ def hard_set(difficulty: np.ndarray, least_share: float) -> np.ndarray:
 def mix_hard(order: np.ndarray, hard: np.ndarray, k: int, b: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Put ``k`` random samples of the hard set after each ``b - k`` images of ``order``, for batches of ``b``.
 
-    Returns:
-        The longer order, and whether each of its images comes from ``order``, bool.
+    Returns the longer order, and whether each of its images comes from ``order``, bool.
     """
     if len(hard) == 0:
         return order, np.ones(len(order), bool)

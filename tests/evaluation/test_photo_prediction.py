@@ -10,7 +10,7 @@ from PIL import Image
 from crack_utils.data import data_facts, find_data
 from crack_utils.errors import DataError, MissingRun
 from crack_utils.evaluation import Predictor, read_photo
-from crack_utils.evaluation.tiles import blend
+from crack_utils.evaluation.photo import blend
 from crack_utils.networks import predict
 from crack_utils.store import Run
 

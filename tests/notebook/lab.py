@@ -57,9 +57,10 @@ class Lab:
         nbformat.write(notebook, self.folder / name)
         self.browser.get(f"{self.address}/lab/tree/{name}?reset")
         self.wait(lambda: self.script(f"return document.querySelectorAll('.jp-Notebook .jp-Cell').length >= {len(notebook.cells)}"), name)
-        self.wait(
-            lambda: self.script("return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status == 'idle'"), "a kernel"
-        )
+        kernels = f"{self.address}/api/kernels"  # without a kernel, Run All Cells would ask for one
+        self.wait(lambda: [each for each in ask(kernels) if each["connections"] and each["execution_state"] == "idle"], "a kernel")
+        idle = "return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status == 'idle'"
+        self.wait(lambda: self.script(idle), "a kernel that is ready")
 
     def run_all(self):
         """Run > Run All Cells."""

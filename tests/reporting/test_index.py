@@ -9,8 +9,7 @@ from browsing import PHONE, texts
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from crack_utils.reporting.index import ROW_TITLES, write_index
-from crack_utils.reporting.pages import render
+from crack_utils.reporting.pages import ROW_TITLES, render, write_index
 from crack_utils.store import Run, write_bytes
 
 reader = browsing.reader  # a fixture

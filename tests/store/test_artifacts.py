@@ -9,7 +9,7 @@ import torch
 from crack_utils.config import parse_parameters
 from crack_utils.errors import MissingRun, ParameterError
 from crack_utils.store import Run, find_run, finish_training, forget_results, load_predictions, write_predictions, written_whole
-from crack_utils.store.artifacts import Artifact
+from crack_utils.store.files import Artifact
 
 
 def test_predictions_come_back_as_they_were_stored(tmp_path):
