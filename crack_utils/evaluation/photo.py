@@ -76,10 +76,8 @@ class Predictor:
         """Predict a photo of any size, (H, W, C) uint8.
 
         The photo's decision probability is the highest of its tiles: a photo is cracked if any part is cracked. So a photo of many tiles
-        is decided cracked more easily, rightly or wrongly.
-
-        Args:
-            on_tile: called before the first tile and after each tile, with the number of tiles done and the number of all tiles.
+        is decided cracked more easily, rightly or wrongly. ``on_tile`` is called before the first tile and after each tile, with the number
+        of tiles done and the number of all tiles.
 
         Raises:
             DataError: the array has another shape or type.

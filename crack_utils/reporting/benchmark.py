@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
 from crack_utils.config import parse_parameters
@@ -53,10 +54,10 @@ def _generated_run(root: Path, images: int) -> Run:
     run.log.add("Generated: nothing was trained")
     run.model.save(SegDecNet())
 
-    def predicted(split: str) -> Iterator[tuple[Crop, np.ndarray, float]]:
+    def predicted(split: str) -> Iterator[tuple[Crop, torch.Tensor, float]]:
         for crop in data.split(split).crops:
             logits = 14 * (cv2.GaussianBlur(crop.mask.astype(np.float32), (0, 0), 2) - 0.4) + 2 * _smooth(rng, 6)
-            yield crop, 1 / (1 + np.exp(-logits)), float(rng.uniform(0.5, 1))
+            yield crop, torch.from_numpy(1 / (1 + np.exp(-logits))), float(rng.uniform(0.5, 1))
 
     score_run(run, data, predicted)
     return run

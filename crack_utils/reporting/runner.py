@@ -29,8 +29,7 @@ def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | No
         NotebookFailed: a cell raised an error or took longer than ``timeout_s``, the kernel died, or not every cell was really executed.
             The executed copy holds the reason, unless the run keeps a whole copy from before.
     """
-    copy = run.notebook(name)
-    scratch = copy.with_name(f".{copy.name}")
+    copy, scratch = run.notebook(name), run.notebook(f".{name}")
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         reason, error = _executed(folder / f"{name}.ipynb", scratch, parameters, timeout_s), NotebookFailed

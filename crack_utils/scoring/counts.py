@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from crack_utils.scoring.arrays import as_array, as_image, ascending, check_shapes
-from crack_utils.scoring.distances import dilate_disc, disc
-from crack_utils.scoring.thresholds import count_above
+from crack_utils.scoring.geometry import dilate_disc, disc
+from crack_utils.scoring.thresholds import count_above, count_above_on_gpu
 
 
 def zones(mask: Any, tolerance_px: int = 2) -> np.ndarray:
@@ -77,10 +77,8 @@ def tolerance_counts(
 def _count_one(prob: Any, mask: Any, thresholds: np.ndarray, tolerance_px: int) -> np.ndarray:
     """TP, FP, FN of one image, (3, T)."""
     if getattr(prob, "is_cuda", False):
-        from crack_utils.scoring import on_device  # imports torch
-
         check_shapes(prob.shape, mask.shape)
-        above = on_device.count_above(prob.detach(), zones(mask, tolerance_px), 3, thresholds)
+        above = count_above_on_gpu(prob.detach(), zones(mask, tolerance_px), 3, thresholds)
     else:
         prob, mask = as_image(prob, mask)
         above = count_above(prob, zones(mask, tolerance_px), 3, thresholds)
@@ -88,17 +86,7 @@ def _count_one(prob: Any, mask: Any, thresholds: np.ndarray, tolerance_px: int) 
 
 
 def tolerance_maps(prob: Any, mask: Any, threshold: float, tolerance_px: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the hits (TP), misses (FN) and false alarms (FP) of :func:`tolerance_counts` lie, in this order.
-
-    Args:
-        prob: (H, W) probabilities.
-        mask: (H, W) bool.
-        threshold: compared in float64.
-        tolerance_px: arms of the plus, in pixels.
-
-    Returns:
-        Three (H, W) bool maps.
-    """
+    """Where the hits (TP), misses (FN) and false alarms (FP) of :func:`tolerance_counts` lie, in this order: three (H, W) bool maps."""
     prob, mask = as_image(prob, mask)
     predicted = prob.astype(np.float64) > threshold
     of_zone = zones(mask, tolerance_px) == np.arange(3, dtype=np.uint8)[:, None, None]
@@ -135,15 +123,7 @@ def disc_counts(prob: Any, mask: Any, thresholds: np.ndarray, radius_px: int) ->
 
 
 def dilate(mask: Any, tolerance_px: int) -> np.ndarray:
-    """Dilate a mask by a plus.
-
-    Args:
-        mask: (H, W), true on crack.
-        tolerance_px: arms of the plus, in pixels; 0 leaves the mask.
-
-    Returns:
-        (H, W) bool.
-    """
+    """Dilate a mask (H, W) by a plus with arms of ``tolerance_px`` pixels: (H, W) bool; 0 leaves the mask."""
     mask = as_array(mask).astype(bool, copy=False)
     check_shapes(mask.shape, mask.shape)
     if tolerance_px == 0:

@@ -1,4 +1,4 @@
-"""Length and width of cracks."""
+"""Length and width of cracks, and distances between masks. Every mask is (H, W), true on crack."""
 
 import math
 
@@ -6,18 +6,9 @@ import cv2
 import numpy as np
 from skimage.morphology import skeletonize
 
-from crack_utils.scoring.distances import distance_to_zero
-
 
 def skeleton(mask: np.ndarray) -> np.ndarray:
-    """Thin a mask to lines one pixel wide; each 8-connected piece keeps at least one pixel (Zhang and Suen 1984).
-
-    Args:
-        mask: (H, W), true on crack.
-
-    Returns:
-        (H, W) bool.
-    """
+    """Thin a mask to lines one pixel wide, (H, W) bool; each 8-connected piece keeps at least one pixel (Zhang and Suen 1984)."""
     return skeletonize(np.asarray(mask, bool))
 
 
@@ -46,7 +37,6 @@ def crack_geometry(mask: np.ndarray, skeleton_mask: np.ndarray | None = None) ->
     end of a crack, so wide and short cracks come out somewhat too short.
 
     Args:
-        mask: (H, W), true on crack.
         skeleton_mask: the skeleton of ``mask``, if already computed.
 
     Returns:
@@ -113,10 +103,7 @@ def cl_dice(
     lies in the prediction. The score is nan without a crack in the truth, and 0 where only the prediction is empty.
 
     Args:
-        predicted: (H, W), true on predicted crack.
-        truth: (H, W), true on crack.
-        predicted_skeleton: the skeleton of ``predicted``, if already computed.
-        truth_skeleton: the skeleton of ``truth``, if already computed.
+        predicted_skeleton, truth_skeleton: the skeletons, if already computed.
     """
     predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
     if not truth.any():
@@ -128,3 +115,49 @@ def cl_dice(
     precision = (predicted_line & truth).sum() / predicted_line.sum()
     sensitivity = (truth_line & predicted).sum() / truth_line.sum()
     return float(2 * precision * sensitivity / (precision + sensitivity)) if precision + sensitivity > 0 else 0.0
+
+
+def distance_to_zero(mask: np.ndarray) -> np.ndarray:
+    """(H, W) float32: the Euclidean distance from each pixel to the nearest zero pixel, between centres, exact up to rounding."""
+    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def hd95(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Hausdorff distance at 95 percent in px: the larger of the two directed 95th percentiles, as in MONAI.
+
+    A directed percentile takes the Euclidean distances from all boundary pixels of one mask to the nearest boundary pixel of the
+    other, and interpolates linearly. (MedPy pools both directions before it takes one percentile.) The distance is nan without a crack
+    in the truth, and the image's diagonal, sqrt(H^2 + W^2), where only the prediction is empty.
+    """
+    predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
+    if not truth.any():
+        return math.nan
+    if not predicted.any():
+        return math.hypot(*truth.shape)
+    predicted_edge, truth_edge = _boundary(predicted), _boundary(truth)
+    to_truth = np.percentile(distance_to_zero(~truth_edge)[predicted_edge], 95)
+    to_predicted = np.percentile(distance_to_zero(~predicted_edge)[truth_edge], 95)
+    return float(max(to_truth, to_predicted))
+
+
+def _boundary(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the mask's pixels with a 4-neighbour off the mask or off the image. Every crack has such a boundary."""
+    padded = np.pad(mask, 1)
+    return mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
+
+
+def within(mask: np.ndarray, distance_px: float) -> np.ndarray:
+    """The result of :func:`dilate_disc`, computed faster for large distances."""
+    mask = np.asarray(mask, bool)
+    return distance_to_zero(~mask) <= distance_px if mask.any() else mask
+
+
+def disc(radius_px: int) -> np.ndarray:
+    """(2r + 1, 2r + 1) uint8: 1 where a pixel's centre lies within ``radius_px`` of the middle one's."""
+    square = np.arange(-radius_px, radius_px + 1) ** 2
+    return (square[:, None] + square <= radius_px**2).astype(np.uint8)
+
+
+def dilate_disc(mask: np.ndarray, radius_px: int) -> np.ndarray:
+    """Dilate a mask by a disc: (H, W) bool, true within ``radius_px`` pixels of the mask; 0 leaves the mask."""
+    return cv2.dilate(np.asarray(mask, bool).astype(np.uint8), disc(radius_px)).astype(bool)

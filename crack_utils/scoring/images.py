@@ -12,8 +12,7 @@ import pandas as pd
 
 from crack_utils.scoring.arrays import as_array
 from crack_utils.scoring.counts import disc_counts, tolerance_counts, tolerance_maps
-from crack_utils.scoring.distances import dilate_disc, hd95, within
-from crack_utils.scoring.geometry import cl_dice, crack_geometry, crack_widths, skeleton
+from crack_utils.scoring.geometry import cl_dice, crack_geometry, crack_widths, dilate_disc, hd95, skeleton, within
 from crack_utils.scoring.pixels import probability_histogram
 from crack_utils.scoring.scores import SCORES, intersection_over_union, mean_curves, precision_recall_f1
 

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from crack_utils.scoring.arrays import numbers
-from crack_utils.scoring.decision import average_precision, decision_scores, roc_curve
 from crack_utils.scoring.geometry import to_millimetres
 from crack_utils.scoring.images import GEOMETRY, WIDTHS_PX, exact_counts
-from crack_utils.scoring.scores import SCORES
+from crack_utils.scoring.scores import SCORES, average_precision, decision_scores, roc_curve
 from crack_utils.scoring.uncertainty import LEAST_PHOTOS, bootstrap_interval, ratio, ratio_or_zero
 
 
@@ -139,3 +138,24 @@ def in_millimetres(frame: pd.DataFrame, mm_per_px: float | None) -> pd.DataFrame
         return frame
     geometry = [to_millimetres({name: frame[f"{side}{name}"] for name in GEOMETRY}, mm_per_px) for side in ("", "true_")]
     return frame.assign(**geometry[0], **{f"true_{name}": values for name, values in geometry[1].items()})
+
+
+def pick_examples(per_image: pd.DataFrame, worst: int = 12, median: int = 6, best: int = 6, crack_free: int = 6) -> pd.DataFrame:
+    """Pick the rows of per_image.csv that are worth looking at. The run keeps the photos of these rows.
+
+    Of the crack-free images, those with the highest decision probability are picked. If there are few images, one image may be of
+    several kinds.
+
+    Returns:
+        The rows with a column ``kind``: ``best``, ``worst``, ``median``, ``crack-free``.
+    """
+    cracked = per_image[per_image.has_crack]
+    middle = max(0, (len(cracked) - median) // 2)
+    alarming = per_image[~per_image.has_crack].sort_values("decision_prob", ascending=False, kind="stable")
+    kinds = {
+        "best": cracked[::-1][:best],
+        "worst": cracked[:worst],
+        "median": cracked[middle : middle + median],
+        "crack-free": alarming[:crack_free],
+    }
+    return pd.concat([rows.assign(kind=kind) for kind, rows in kinds.items()])

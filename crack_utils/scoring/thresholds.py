@@ -1,12 +1,15 @@
 """How many thresholds each probability exceeds."""
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from crack_utils.scoring.arrays import as_array, ascending, check_probabilities
+
+if TYPE_CHECKING:
+    import torch
 
 SEG_THRESHOLDS = np.arange(0.1, 1, 0.005)  # the 180 values of the record
 CHUNK = 2**17  # pixels looked up at a time: the intermediate arrays stay in the processor's cache
@@ -89,3 +92,17 @@ def count_above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.n
             counted = np.bincount(level + np.int64(size) * kind[start : start + CHUNK], minlength=kinds * size)
         histogram += counted.astype(np.int64)
     return histogram.reshape(kinds, size)[:, ::-1].cumsum(axis=1)[:, ::-1]
+
+
+def count_above_on_gpu(prob: "torch.Tensor", kind: np.ndarray, kinds: int, thresholds: np.ndarray) -> np.ndarray:
+    """Count as :func:`count_above` does, on the device of ``prob``. Only this function imports torch."""
+    import torch
+
+    check_probabilities(prob)
+    is_double = prob.dtype == torch.float64
+    bounds = torch.from_numpy(thresholds if is_double else in_single(thresholds)).to(prob.device)
+    level = torch.bucketize(prob if is_double else prob.float(), bounds)
+    size = len(thresholds) + 1
+    kind = torch.from_numpy(kind).to(prob.device).long()
+    histogram = torch.bincount((level + size * kind).ravel(), minlength=kinds * size).view(kinds, size)
+    return histogram.flip(1).cumsum(1).flip(1).cpu().numpy()

@@ -83,10 +83,4 @@ def paired_difference(
         signs = np.concatenate([np.ones((1, len(sums))), drawn])
     # The tolerance lets ties count in spite of rounding.
     extreme = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
-    return {
-        "difference": float(difference.mean()),
-        "low": low,
-        "high": high,
-        "p": float(extreme.mean()),
-        "photos": len(sums),
-    }
+    return {"difference": float(difference.mean()), "low": low, "high": high, "p": float(extreme.mean()), "photos": len(sums)}

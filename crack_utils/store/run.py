@@ -142,7 +142,5 @@ def load_chosen(run: Run) -> Chosen | None:
     params, history = run.params.load(), run.history.load()
     if not params.chooses_checkpoint:
         return chosen_epoch(params, history.iloc[-1])
-    if params.best_model_type == "both":
-        return None
-    column = {"seg": "val_f1", "dec": "val_decision_ap"}[params.best_model_type]
-    return chosen_epoch(params, history.loc[history[column].idxmax()])
+    column = {"seg": "val_f1", "dec": "val_decision_ap"}.get(params.best_model_type)
+    return chosen_epoch(params, history.loc[history[column].idxmax()]) if column else None

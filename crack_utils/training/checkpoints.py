@@ -20,14 +20,10 @@ def is_better(row: dict[str, float], best: dict[str, float], best_model_type: st
 
 
 def update_best(best: dict[str, float], row: dict[str, float], best_model_type: str) -> bool:
-    """Take a validated epoch, a row of the history, into the best epoch and the best figures so far, which may be of other epochs.
-
-    Returns whether the epoch is the best so far.
-    """
-    is_best = is_better(row, best, best_model_type)
-    best.update(
-        {name: max(row[name], best[name]) for name in ("val_f1", "val_decision_ap")}, epoch=row["epoch"] if is_best else best["epoch"]
-    )
+    """Update the best epoch and the best figures with a validated row of the history. Returns whether the row's epoch is the best."""
+    if is_best := is_better(row, best, best_model_type):
+        best["epoch"] = row["epoch"]
+    best.update({name: max(row[name], best[name]) for name in ("val_f1", "val_decision_ap")})
     return is_best
 
 

@@ -39,7 +39,7 @@ class Training:
         self.positive = positive_weights(self.dataset, device) if params.positive_weights else UNWEIGHTED
         self.history: list[dict[str, float]] = []
         self.memory, self.position = ImageMemory(len(self.dataset)), Position()
-        self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}
+        self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}  # the best figures may be of different epochs
 
     def fit(self) -> None:
         """Train the epochs that the checkpoint lacks, and save the chosen weights, unless the watcher stops the training before."""

@@ -9,8 +9,7 @@ from scipy.spatial.distance import cdist
 from skimage.morphology import skeletonize
 
 from crack_utils.scoring import cl_dice, crack_geometry, dilate_disc, hd95, skeleton, to_millimetres
-from crack_utils.scoring.distances import disc, within
-from crack_utils.scoring.geometry import crack_length
+from crack_utils.scoring.geometry import crack_length, disc, within
 
 EMPTY = np.zeros((30, 40), bool)
 
