@@ -1,6 +1,7 @@
 """The command line: ``python -m crack_utils run runs/sample.yaml``."""
 
 import argparse
+import runpy
 import signal
 import sys
 from collections.abc import Callable, Collection
@@ -10,7 +11,7 @@ from typing import Any
 from crack_utils.config import RunParameters, check_run_name, parse_parameters
 from crack_utils.errors import UserError
 from crack_utils.many import find_runs, member_command, pick_member, printer, progress_table, read_members, state, text_of
-from crack_utils.store import Run, find_run
+from crack_utils.store import REPOSITORY, Run, find_run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -217,11 +218,7 @@ def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    from crack_utils.reporting.benchmark import report
-    from crack_utils.scoring import growth_of_counts, time_counts
-
-    for measure in {"evaluation": (time_counts, growth_of_counts), "report": (report,)}[options.what]:
-        print(measure().to_string(index=False, float_format="{:.2f}".format), end="\n\n", flush=True)
+    runpy.run_path(str(REPOSITORY / "benchmarks" / f"{options.what}.py"), run_name="__main__")
 
 
 def parameters(options: argparse.Namespace) -> None:

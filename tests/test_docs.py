@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -28,9 +29,8 @@ from crack_utils.data.crops import CUT_SIZE, LARGEST_UNCUT
 from crack_utils.data.splits import DRAWN_SHARES
 from crack_utils.many import read_members
 from crack_utils.metrics import SEG_THRESHOLDS
-from crack_utils.notebook.widgets.own_photo import UPLOAD_MB
+from crack_utils.notebook.widgets.browsers import UPLOAD_MB
 from crack_utils.scoring import FAR_PX, FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
-from crack_utils.scoring.benchmark import IMAGES, SIZE
 from crack_utils.store import F1_DEVIATION, F1_NOISE, load_record
 
 PAGES = sorted([REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").glob("*.md")])
@@ -364,7 +364,11 @@ def facts():
     yield "docs/figures.md", f"photos {RESAMPLES} times"
     yield "docs/figures.md", f"fewer than {LEAST_PHOTOS} photos there is no interval; with fewer than {FEW_PHOTOS} the"
     yield "docs/figures.md", f"more than {FAR_PX} pixels away from any crack"
-    yield "docs/figures.md", f"{len(SEG_THRESHOLDS)} thresholds take on {IMAGES} images of {SIZE[1]} x {SIZE[0]} pixels"
+    benchmark = runpy.run_path(str(REPOSITORY / "benchmarks" / "evaluation.py"))
+    yield (
+        "docs/figures.md",
+        f"{len(SEG_THRESHOLDS)} thresholds take on {benchmark['IMAGES']} images of {benchmark['SIZE'][1]} x {benchmark['SIZE'][0]} pixels",
+    )
     yield "docs/pages.md", f"how many of the {len(SEG_THRESHOLDS)} thresholds"
     yield "docs/pages.md", f"{(record['tp'] + record['fn']).max()} generated test images, as many as CRACK500 has"
     yield "docs/record.md", f"used {record.set_index('name')['train_negatives']['run6_6']}"

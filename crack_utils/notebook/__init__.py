@@ -13,16 +13,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "parameter_cells": ["generated_texts", "write_texts"],
         "running": ["load_data", "train"],
         "showing": [
-            "show",
-            "show_examples",
-            "show_explorer",
-            "show_figure",
-            "show_log",
-            "show_notice",
-            "show_notices",
-            "show_photos",
-            "show_pictures",
-            "show_table",
+            *("show", "show_examples", "show_explorer", "show_figure", "show_log", "show_notice", "show_notices", "show_photos"),
+            *("show_pictures", "show_table"),
         ],
     },
 )

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import nbformat
@@ -57,10 +58,16 @@ class Lab:
         nbformat.write(notebook, self.folder / name)
         self.browser.get(f"{self.address}/lab/tree/{name}?reset")
         self.wait(lambda: self.script(f"return document.querySelectorAll('.jp-Notebook .jp-Cell').length >= {len(notebook.cells)}"), name)
-        kernels = f"{self.address}/api/kernels"  # without a kernel, Run All Cells would ask for one
-        self.wait(lambda: [each for each in ask(kernels) if each["connections"] and each["execution_state"] == "idle"], "a kernel")
+        self.wait(self.has_kernel, "a kernel")
         idle = "return document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status == 'idle'"
         self.wait(lambda: self.script(idle), "a kernel that is ready")
+
+    def has_kernel(self):
+        """Whether the notebook is connected to a kernel. Until then, Run All Cells would open a dialog."""
+        try:
+            return [each for each in ask(f"{self.address}/api/kernels") if each["connections"] and each["execution_state"] == "idle"]
+        except urllib.error.HTTPError:  # while a kernel starts
+            return False
 
     def run_all(self):
         """Run > Run All Cells."""

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from crack_utils.config import parse_parameters
 from crack_utils.errors import DataError
 from crack_utils.notebook.widgets import LiveTraining, watch
-from crack_utils.notebook.widgets.training_view import curves_figure
+from crack_utils.notebook.widgets.live import curves_figure
 from crack_utils.training import train_run
 
 

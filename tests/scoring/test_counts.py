@@ -12,8 +12,6 @@ from crack_utils.scoring import (
     dilate,
     disc_counts,
     exceeded,
-    growth_of_counts,
-    time_counts,
     tolerance_counts,
     tolerance_maps,
 )
@@ -181,10 +179,3 @@ def test_disc_counts_are_those_of_distances(radius):
         assert counted["predicted"][t] == predicted.sum()
         assert counted["found"][t] == (mask & (to_predicted <= radius)).sum()
     assert counted["truth"] == mask.sum()
-
-
-def test_the_benchmark_compares_what_counts_the_same():
-    table = time_counts(images=2)  # raises if the three ways differ
-    assert table["times ours"][0] == 1
-    assert (table["seconds"] > 0).all()
-    assert growth_of_counts(images=4)["images"].tolist() == [1, 2, 4]

@@ -1,0 +1,22 @@
+"""The benchmarks of ``python -m crack_utils bench``: what they time is the same."""
+
+import runpy
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+def test_the_benchmark_compares_what_counts_the_same():
+    evaluation = runpy.run_path(str(BENCHMARKS / "evaluation.py"))
+    table = evaluation["time_counts"](images=2)  # raises if the three ways differ
+    assert table["times ours"][0] == 1
+    assert (table["seconds"] > 0).all()
+    assert evaluation["growth_of_counts"](images=4)["images"].tolist() == [1, 2, 4]
+
+
+def test_every_benchmark_of_the_command_line_is_a_program():
+    from crack_utils.__main__ import build_parser
+
+    for path in BENCHMARKS.glob("*.py"):
+        assert build_parser().parse_args(["bench", path.stem]).what == path.stem
+        assert 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
