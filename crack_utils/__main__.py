@@ -222,10 +222,7 @@ def bench(options: argparse.Namespace) -> None:
 
 
 def parameters(options: argparse.Namespace) -> None:
-    from crack_utils.notebook import write_texts
-
-    changed = write_texts()
-    print("\n".join(f"Changed: {path}" for path in changed) or "Nothing changed.")
+    runpy.run_path(str(REPOSITORY / "tools" / "parameters.py"), run_name="__main__")
 
 
 if __name__ == "__main__":

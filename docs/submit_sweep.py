@@ -12,8 +12,8 @@ import argparse
 import sys
 
 from crack_utils.errors import UserError
+from crack_utils.many import is_finished
 from crack_utils.many.members import member_command, read_members
-from crack_utils.many.progress import is_finished
 from crack_utils.store import home
 
 

@@ -168,11 +168,7 @@ def _f1_by_image(runs: Sequence[str]) -> pd.Series:
 
 
 def chance_between_seeds(groups: dict[str, pd.DataFrame], *counts: int) -> tuple[float, float] | None:
-    """How much F1 on test varies between seeds, from all groups with several seeds.
-
-    Args:
-        groups: from :func:`by_group`.
-        counts: the number of runs of two groups.
+    """How much F1 on test varies between seeds, from all groups with several seeds. ``counts`` are the numbers of runs of two groups.
 
     Returns:
         The pooled standard deviation of F1, and the difference that the means of two such groups exceed in 5 of 100 cases if only their

@@ -1,6 +1,8 @@
-"""Members side by side, each in a process of its own."""
+"""The members of a sweep: how far each is, and running them side by side, each in a process of its own."""
 
+import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -8,13 +10,93 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import torch
+import pandas as pd
 
 from crack_utils.data import ensure_sample
-from crack_utils.errors import ParameterError
+from crack_utils.errors import ParameterError, UserError
 from crack_utils.many.members import Member
-from crack_utils.many.progress import is_finished
-from crack_utils.store import is_claimed, sample_folder
+from crack_utils.store import is_claimed, report_dir, sample_folder
+
+
+def is_finished(member: Member, pages: bool) -> bool:
+    """Whether a member is trained with its parameters, evaluated, and rendered if ``pages``."""
+    return state(member, pages) == "finished"
+
+
+def state(member: Member, pages: bool) -> str:
+    """The state of a member that no process works on: open, without pages (if ``pages``), or finished."""
+    if not (member.run.is_trained and member.run.is_evaluated and _has_same_parameters(member)):
+        return "open"
+    has_pages = not pages or (report_dir(member.run.name) / "index.html").is_file()
+    return "finished" if has_pages else "without pages"
+
+
+def _has_same_parameters(member: Member) -> bool:
+    """Whether the run's folder holds a training with the member's parameters."""
+    with contextlib.suppress(UserError):  # a run with an unreadable file is not finished; running the member says why
+        return not member.run.params.load().differences(member.params)
+    return False
+
+
+def progress_table(members: list[Member], states: dict[str, str]) -> pd.DataFrame:
+    """Epochs, F1 and state of each member. ``states`` has the states by label."""
+    rows = []
+    for member in members:
+        history, test_f1 = pd.DataFrame({"epoch": [], "val_f1": []}), float("nan")
+        if _has_same_parameters(member):
+            with contextlib.suppress(UserError):  # a file does not exist yet
+                history = member.run.history.load()
+                test_f1 = member.run.metrics.load()["segmentation_2px"]["f1"]
+        rows.append(
+            {
+                "member": member.label or member.run.name,
+                "epoch": f"{len(history)}/{member.params.epochs}",
+                "val F1": history["val_f1"].max(),
+                "test F1": test_f1,
+                "state": states[member.label],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def printer(members: list[Member]) -> Callable[[dict[str, str]], None]:
+    """A function that shows the states: a terminal shows one table, redrawn in place; elsewhere each change is a line."""
+    shown: dict[str, str] = {}
+    drawn = 0
+
+    def show(states: dict[str, str]) -> None:
+        nonlocal drawn
+        if not sys.stdout.isatty():
+            if not shown:
+                print(f"finished before: {sum(state == 'finished' for state in states.values())}", flush=True)
+            for label in [label for label, state in states.items() if shown and shown[label] != state]:
+                print(f"{label or members[0].run.name}: {states[label]}", flush=True)
+            shown.update(states)
+            return
+        lines = fitted(progress_table(members, states), *shutil.get_terminal_size())
+        print(f"\x1b[{drawn}A\x1b[J" * bool(drawn) + "\n".join(lines), flush=True)
+        drawn = len(lines)
+
+    return show
+
+
+def fitted(table: pd.DataFrame, columns: int, lines: int) -> list[str]:
+    """A progress table as lines that fit a terminal of this size. The first line counts the states.
+
+    If there are more members than lines, only running and failed members have a line.
+    """
+    counts = table["state"].str.partition(":")[0].value_counts()
+    head = ", ".join(f"{count} {state}" for state, count in counts.items())
+    if len(table) + 2 >= lines:
+        table = table[table["state"].str.match("running|failed")].head(max(1, lines - 4))
+    text = text_of(table).splitlines() if len(table) else []
+    return [line[: columns - 1] for line in (head, *text)]
+
+
+def text_of(table: pd.DataFrame) -> str:
+    """A progress table as text."""
+    return table.to_string(index=False, na_rep="", float_format="{:.4f}".format)
+
 
 GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
 
@@ -22,17 +104,15 @@ GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
 def slots(
     jobs: int | None = None, devices: Collection[str] = ("auto",), most: int | None = None, gpus: list[str] | None = None, cores: int = 0
 ) -> list[dict[str, str]]:
-    """Environments for members that run side by side: one for each GPU, or as many as cores and memory allow.
+    """Environments for ``jobs`` members that run side by side: by default one for each GPU, or as many as cores and memory allow.
 
-    Args:
-        jobs: the number of environments; default: as many as the machine can carry.
-        devices: the values of ``device`` of all members.
-        most: the number of members that have to run.
-        gpus, cores: default: those of this machine.
+    ``devices`` are the values of ``device`` of all members; ``most`` members have to run; ``gpus``, ``cores``: this machine's by default.
 
     Raises:
         ParameterError: a member asks for one certain GPU.
     """
+    import torch  # here, because commands that only list members need no torch
+
     if any(":" in device for device in devices):
         raise ParameterError("device: a sweep gives each member a GPU of its own; say cuda or auto")
     if gpus is None:
@@ -90,14 +170,8 @@ def run_members(
     Each member is a process of its own. If one fails or is killed, the others go on. A member's output goes to ``output.log`` in the
     folder of the run. A stop also stops the members. The next call continues them.
 
-    Args:
-        command: the command line of a member.
-        environments: from :func:`slots`.
-        pages: a member without pages is not finished.
-        show: called with all states whenever one changes.
-
-    Returns:
-        State by label: "finished", or "failed: why".
+    ``command`` gives a member's command line; ``environments`` come from :func:`slots`; a member without ``pages`` is not finished;
+    ``show`` gets all states whenever one changes. Returns the states by label: "finished", or "failed: why".
     """
     states = {member.label: "finished" if is_finished(member, pages) else "waiting" for member in members}
     waiting = [member for member in members if states[member.label] == "waiting"]

@@ -8,8 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "devices": ["hardware", "resolve_device"],
-        "registry": ["build_model", "count_parameters", "predict"],
+        "registry": ["build_model", "count_parameters", "hardware", "predict", "resolve_device"],
         "segdecnet": ["SegDecNet", "SegDecNetJim", "SegDecNetPlusPlus"],
     },
 )

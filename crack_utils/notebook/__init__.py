@@ -9,9 +9,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["widgets"],
     submod_attrs={
-        "inputs": ["check_count", "check_scale", "read_parameters", "read_run", "read_run_parameters", "read_runs"],
-        "parameter_cells": ["generated_texts", "write_texts"],
-        "running": ["load_data", "train"],
+        "inputs": [
+            *("check_count", "check_scale", "load_data", "read_parameters", "read_run", "read_run_parameters", "read_runs", "train")
+        ],
         "showing": [
             *("show", "show_examples", "show_explorer", "show_figure", "show_log", "show_notice", "show_notices", "show_photos"),
             *("show_pictures", "show_table"),

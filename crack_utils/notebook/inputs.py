@@ -1,13 +1,17 @@
-"""A notebook's parameters, checked."""
+"""What a notebook starts from: its parameters, checked; its data; its training."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crack_utils.config import PARAMETER_HELP, RunParameters, check_names, check_run_name, parse_parameters, resolve_folders
 from crack_utils.errors import ParameterError
 from crack_utils.many import find_runs
 from crack_utils.notebook.showing import show, show_notice, show_notices
 from crack_utils.reporting import comparison
-from crack_utils.store import Run, find_run
+from crack_utils.store import Run, find_run, sample_folder
+
+if TYPE_CHECKING:
+    from crack_utils.data import RunData
+    from crack_utils.notebook.widgets import LiveTraining
 
 _IPYTHON_NAMES = {"In", "Out", "exit", "quit", "open", "get_ipython"}
 _PLAIN = (bool, int, float, str, list, tuple, dict, type(None))
@@ -17,11 +21,8 @@ _names_at_first_reading: set[str] = set()
 def read_parameters(namespace: dict[str, Any], known: list[str]) -> dict[str, Any]:
     """The values of a notebook's parameters. An unknown name among them is an error; papermill alone would only warn of it.
 
-    Call this right after the parameters: the first call in a kernel takes every plain value for a parameter.
-
-    Args:
-        namespace: the notebook's ``globals()``.
-        known: the names of this notebook's parameters.
+    ``namespace`` is the notebook's ``globals()``. Call this right after the parameters: the first call in a kernel takes every plain value
+    for a parameter.
 
     Raises:
         ParameterError: an unknown name, with the nearest known one.
@@ -46,9 +47,7 @@ def read_run_parameters(namespace: dict[str, Any]) -> tuple[RunParameters, str |
 def read_run(namespace: dict[str, Any], *more: str, quiet: bool = False) -> Run:
     """The run that a notebook shows: the given one, or the newest finished training. Shows its name and the notices of its data.
 
-    Args:
-        more: names of further parameters of this notebook.
-        quiet: show neither name nor notices.
+    ``more`` are names of further parameters of this notebook; ``quiet`` shows neither name nor notices.
 
     Raises:
         MissingRun: there is no such finished training.
@@ -84,3 +83,19 @@ def check_count(name: str, value: Any) -> int:
     if not str(value).isdecimal() or int(value) < 1:
         raise ParameterError(f"{name}: should be a whole number of at least 1, got {value!r}")
     return int(value)
+
+
+def load_data(params: RunParameters) -> "RunData":
+    """The data that a run's parameters name. Shows the notices of the data."""
+    from crack_utils.data import data_facts, find_data  # these two functions need torch
+
+    data = find_data(params, sample_folder())
+    show_notices(data_facts(data))
+    return data
+
+
+def train(params: RunParameters, run_name: str | None, live: "LiveTraining | None") -> Run:
+    """Train to the end, or until somebody stops the training that ``widgets.watch`` started. A finished training is returned as it is."""
+    from crack_utils.training import train_run
+
+    return live.wait() if live else train_run(params, run_name)

@@ -26,11 +26,8 @@ def outcomes(predicted: Sequence[np.ndarray], missed: Sequence[np.ndarray]) -> t
     """TP, FP and FN: the one definition of the tolerance count.
 
     A predicted pixel is a hit on a crack and within the tolerance; elsewhere it is a false alarm. A crack pixel that is not predicted
-    is a miss: misses have no tolerance.
-
-    Args:
-        predicted: the predicted pixels of each of the :func:`zones`, as counts or as bool maps.
-        missed: the other pixels of each zone.
+    is a miss: misses have no tolerance. ``predicted`` are the predicted pixels of each of the :func:`zones`, as counts or as bool maps;
+    ``missed`` are the other pixels of each zone.
     """
     return predicted[1] + predicted[2], predicted[0], missed[2]
 
@@ -99,13 +96,7 @@ def disc_counts(prob: Any, mask: Any, thresholds: np.ndarray, radius_px: int) ->
 
     A predicted pixel is a hit where the truth has a crack pixel within ``radius_px``. A crack pixel of the truth is found where the
     prediction has one within ``radius_px``. So precision = hit / predicted and recall = found / truth, as in crack papers (2 or 5 px; 0
-    demands equality).
-
-    Args:
-        prob: (H, W) probabilities in [0, 1].
-        mask: (H, W) bool.
-        thresholds: (T,) ascending.
-        radius_px: of the disc, in pixels.
+    demands equality). Takes probabilities in [0, 1] and a mask, (H, W) each, and ascending thresholds (T,).
 
     Returns:
         ``hit``, ``predicted``, ``found`` (T,) each, and ``truth``, a number.

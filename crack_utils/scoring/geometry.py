@@ -74,10 +74,6 @@ def crack_widths(mask: np.ndarray, line: np.ndarray) -> np.ndarray:
 def to_millimetres(geometry: dict[str, float], mm_per_px: float) -> dict[str, float]:
     """Turn :func:`crack_geometry` into ``length_mm``, ``width_mean_mm``, ``width_p95_mm`` and ``density_per_m`` (m of crack per m^2).
 
-    Args:
-        geometry: numbers or columns by name.
-        mm_per_px: side of a pixel on the surface, in millimetres.
-
     Raises:
         ValueError: ``mm_per_px`` is not above 0.
     """
@@ -92,18 +88,13 @@ def to_millimetres(geometry: dict[str, float], mm_per_px: float) -> dict[str, fl
 
 
 def cl_dice(
-    predicted: np.ndarray,
-    truth: np.ndarray,
-    predicted_skeleton: np.ndarray | None = None,
-    truth_skeleton: np.ndarray | None = None,
+    predicted: np.ndarray, truth: np.ndarray, predicted_skeleton: np.ndarray | None = None, truth_skeleton: np.ndarray | None = None
 ) -> float:
     """Centreline Dice: the harmonic mean of topology precision and topology sensitivity (Shit et al. 2021).
 
     Precision is the share of the prediction's skeleton that lies in the truth; sensitivity is the share of the truth's skeleton that
     lies in the prediction. The score is nan without a crack in the truth, and 0 where only the prediction is empty.
-
-    Args:
-        predicted_skeleton, truth_skeleton: the skeletons, if already computed.
+    The skeletons are computed unless they are given.
     """
     predicted, truth = np.asarray(predicted, bool), np.asarray(truth, bool)
     if not truth.any():

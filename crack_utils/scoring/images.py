@@ -23,12 +23,7 @@ GEOMETRY = ("length_px", "width_mean_px", "width_p95_px", "density")
 
 
 def measure(seg_prob: np.ndarray, mask: np.ndarray, threshold: float) -> dict[str, float]:
-    """Count and score one image at its threshold.
-
-    Args:
-        seg_prob: (H, W) float32.
-        mask: (H, W) bool.
-        threshold: pixels above it are predicted as crack.
+    """Count and score one image, (H, W) float32 probabilities and (H, W) bool; pixels above the threshold are predicted as crack.
 
     Returns:
         The record's ``tp``, ``fp``, ``fn``; ``hit_Rpx``, ``found_Rpx`` for each radius R of RADII_PX, ``predicted_px``, ``truth_px``,
@@ -86,12 +81,8 @@ class Measured:
     histogram: np.ndarray | int = 0
 
     def add_all(self, images: Iterable[tuple[dict[str, Any], Any, np.ndarray, float]]) -> None:
-        """Measure images on all cores, in their order, few at a time.
-
-        Args:
-            images: for each image the first columns of its row (stem, photo, decision_prob), ``seg_prob`` as an array or a tensor on any
-                device, ``mask`` and ``threshold``.
-        """
+        """Measure images on all cores, in their order, few at a time. Each image is the first columns of its row (stem, photo,
+        decision_prob), ``seg_prob`` as an array or a tensor on any device, ``mask`` and ``threshold``."""
         pending: deque[Future] = deque()
         with ThreadPoolExecutor() as pool:
             for image in images:

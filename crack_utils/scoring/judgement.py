@@ -48,11 +48,8 @@ class Judgement:
 
 
 def judge(predictions: Iterable[tuple[Any, Any, float]], thresholds: np.ndarray = SEG_THRESHOLDS) -> Judgement:
-    """Count the predictions of a split, some images at a time.
-
-    Args:
-        predictions: ``(crop, seg_prob, decision_prob)`` of each image; the crop is any object with a ``mask``, and the probabilities
-            (H, W) are an array or a tensor on any device.
+    """Count the predictions of a split, some images at a time. A prediction is ``(crop, seg_prob, decision_prob)``: any object with a
+    ``mask``, the probabilities (H, W) as an array or a tensor on any device, and a number.
 
     Raises:
         UserError: predictions that are not numbers.

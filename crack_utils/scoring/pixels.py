@@ -14,14 +14,7 @@ def probability_histogram(prob: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Count pixels by probability, off and on the crack. The sum over images pools their pixels.
 
     Cells are finest near 0 and 1, where most pixels of a confident network lie: 512 cells from each power of two to the next, mirrored
-    above 0.5.
-
-    Args:
-        prob: (H, W) probabilities in [0, 1].
-        mask: (H, W) bool.
-
-    Returns:
-        (2, CELLS) int64.
+    above 0.5. Takes (H, W) probabilities in [0, 1] and (H, W) bool; returns (2, CELLS) int64.
     """
     prob, mask = as_image(prob, mask)
     check_probabilities(prob)
@@ -41,10 +34,7 @@ def _cell_middles() -> np.ndarray:
 
 
 def binned_average_precision(histogram: np.ndarray) -> float:
-    """Average precision of pixels, right to about three digits: pixels of one cell count as equal.
-
-    Args:
-        histogram: (2, CELLS) of :func:`probability_histogram`.
+    """Average precision of pixels from :func:`probability_histogram`, right to about three digits: pixels of one cell count as equal.
 
     Raises:
         ValueError: there is no crack pixel.
@@ -57,11 +47,7 @@ def binned_average_precision(histogram: np.ndarray) -> float:
 
 
 def calibration(histogram: np.ndarray, bins: int = 16) -> dict[str, np.ndarray | float]:
-    """Compare the probabilities of pixels with the shares of crack among them.
-
-    Args:
-        histogram: (2, CELLS) of :func:`probability_histogram`.
-        bins: number of bins of equal width.
+    """Compare the probabilities of pixels with the shares of crack among them, from :func:`probability_histogram`, in bins of equal width.
 
     Returns:
         For each bin ``confidence`` (mean probability), ``share`` (of crack among the bin's pixels) and ``pixels`` (their number). And

@@ -54,9 +54,7 @@ def disc_scores(hit: np.ndarray, predicted: np.ndarray, found: np.ndarray, truth
 def optimal_scores(counts: dict[str, np.ndarray], thresholds: np.ndarray) -> dict[str, float]:
     """ODS and OIS: oracles that choose thresholds on the images they score. They are not results of a model.
 
-    Args:
-        counts: of :func:`disc_counts`, stacked: (N, T) each, ``truth`` (N, 1).
-        thresholds: (T,).
+    Takes the stacked counts of :func:`disc_counts`, (N, T) each and ``truth`` (N, 1), and the thresholds (T,).
 
     Returns:
         ``ods``, the pooled F1 at the one threshold that is best for all images; ``ods_threshold``, this threshold; ``ois``, the mean

@@ -143,11 +143,8 @@ def in_millimetres(frame: pd.DataFrame, mm_per_px: float | None) -> pd.DataFrame
 def pick_examples(per_image: pd.DataFrame, worst: int = 12, median: int = 6, best: int = 6, crack_free: int = 6) -> pd.DataFrame:
     """Pick the rows of per_image.csv that are worth looking at. The run keeps the photos of these rows.
 
-    Of the crack-free images, those with the highest decision probability are picked. If there are few images, one image may be of
-    several kinds.
-
-    Returns:
-        The rows with a column ``kind``: ``best``, ``worst``, ``median``, ``crack-free``.
+    The rows get a column ``kind``: ``best``, ``worst``, ``median``, ``crack-free`` (those with the highest decision probability). If there
+    are few images, one image may be of several kinds.
     """
     cracked = per_image[per_image.has_crack]
     middle = max(0, (len(cracked) - median) // 2)

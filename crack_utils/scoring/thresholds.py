@@ -43,14 +43,9 @@ def _tables(thresholds: tuple[float, ...], single: bool) -> tuple[np.ndarray, np
 
 
 def exceeded(prob: Any, thresholds: np.ndarray) -> np.ndarray:
-    """Count exactly how many thresholds each probability exceeds.
+    """Count exactly how many of T ascending thresholds each probability exceeds, compared in float64.
 
-    Args:
-        prob: array or tensor in [0, 1], of any shape.
-        thresholds: (T,) ascending, compared in float64.
-
-    Returns:
-        Small integers of the same shape, 0 to T.
+    Takes an array or a tensor in [0, 1] of any shape; returns small integers of the same shape, 0 to T.
     """
     prob, thresholds = as_array(prob), ascending(thresholds)
     prob = prob if prob.dtype == np.float32 else prob.astype(np.float64)
@@ -70,10 +65,7 @@ def _look_up(prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 def count_above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarray) -> np.ndarray:
     """Count the pixels of each kind that exceed each threshold.
 
-    Args:
-        prob: (H, W) probabilities in [0, 1], float32 or float64.
-        kind: (H, W) bool or uint8, each pixel's kind, 0 to ``kinds`` - 1.
-        thresholds: (T,) float64, ascending.
+    Takes (H, W) probabilities in [0, 1], float32 or float64; (H, W) kinds, 0 to ``kinds`` - 1; ascending thresholds (T,) float64.
 
     Returns:
         (kinds, T + 1) int64: all pixels of the kind, then those above threshold 0, 1, ...

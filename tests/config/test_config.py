@@ -79,10 +79,7 @@ def test_the_room_imports_neither_torch_nor_numpy():
         ({"device": "gpu"}, "device: should be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
         ({"architecture": "segdecnet+"}, "architecture: should be 'segdecnet', .* or 'segformer'"),
         ({"encoder": "resnet18"}, "encoder and pretrained need architecture unet or segformer; segdecnet has its own encoder"),
-        (
-            {"scheduler": "linear"},
-            "scheduler: should be cosine, or 'step N FACTOR' with .* such as 'step 5 0.95', got 'linear'",
-        ),
+        ({"scheduler": "linear"}, "scheduler: should be cosine, or 'step N FACTOR' with .* such as 'step 5 0.95', got 'linear'"),
         ({"scheduler": "step 0 0.5"}, "scheduler: should be cosine"),
         ({"scheduler": "step 1 1000"}, "with FACTOR above 0 and up to 1"),
         ({"scheduler": "step 5 0.0"}, "with FACTOR above 0 and up to 1"),

@@ -13,8 +13,7 @@ from conftest import REPOSITORY, write_dataset
 from crack_utils.__main__ import main
 from crack_utils.errors import ParameterError
 from crack_utils.many import progress_table, read_members, run_members, slots, state, visible_gpus
-from crack_utils.many.pool import Processes
-from crack_utils.many.progress import fitted
+from crack_utils.many.pool import Processes, fitted
 from crack_utils.store import Run, claimed
 
 

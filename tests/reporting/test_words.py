@@ -16,10 +16,7 @@ from crack_utils.store import Run
 
 COUNTS = {name: {"positives": 3, "negatives": 2} for name in ("train", "val", "test")}
 FACTS = {"counts": COUNTS, "title": "the drawn sample", "test_title": "the drawn sample", "drawn": True}
-METRICS = {
-    "segmentation_2px": {"precision": 0.7, "recall": 0.8, "f1": 0.746},
-    "decision": {"tp": 2, "fn": 1, "fp": 1, "tn": 1},
-}
+METRICS = {"segmentation_2px": {"precision": 0.7, "recall": 0.8, "f1": 0.746}, "decision": {"tp": 2, "fn": 1, "fp": 1, "tn": 1}}
 HISTORY = [{"epoch": epoch, "loss": 0.5, "time_s": 90.0, "val_f1": f1} for epoch, f1 in ((1, 0.4), (2, 0.6), (3, 0.5))]
 
 

@@ -7,14 +7,7 @@ import torch
 from scipy import ndimage
 from scoring_by_hand import large, naive_counts
 
-from crack_utils.scoring import (
-    SEG_THRESHOLDS,
-    dilate,
-    disc_counts,
-    exceeded,
-    tolerance_counts,
-    tolerance_maps,
-)
+from crack_utils.scoring import SEG_THRESHOLDS, dilate, disc_counts, exceeded, tolerance_counts, tolerance_maps
 from crack_utils.scoring.counts import zones
 
 

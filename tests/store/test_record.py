@@ -11,10 +11,7 @@ from crack_utils.store import check_record_run, differences, is_comparable, load
 
 FILES = sorted((REPOSITORY / "runs" / "record").glob("*.yaml"))
 ALWAYS = {"dataset", "data_root", "record_run"}
-METRICS = {
-    "segmentation_2px": {"precision": 0.74, "recall": 0.8, "f1": 0.749687, "threshold": 0.4},
-    "decision": {"tp": 1120, "fn": 4},
-}
+METRICS = {"segmentation_2px": {"precision": 0.74, "recall": 0.8, "f1": 0.749687, "threshold": 0.4}, "decision": {"tp": 1120, "fn": 4}}
 
 
 # --- the configurations

@@ -164,13 +164,7 @@ _live: dict[str, LiveTraining] = {}
 def watch(params: RunParameters, run_name: str | None, parts: Parts | None = None) -> LiveTraining | None:
     """Start a training in a thread, if this is a session of JupyterLab, where somebody can watch and stop the training.
 
-    Args:
-        params: the run's parameters.
-        run_name: see :func:`crack_utils.training.train_run`.
-        parts: what the training is made of.
-
-    Returns:
-        The training, or the one of the same run that is still going on. None without JupyterLab (papermill), and for a finished run.
+    Returns the training, or the one of the same run that is still going on. None without JupyterLab (papermill), and for a finished run.
     """
     if not os.environ.get("JPY_SESSION_NAME"):  # Jupyter's server sets this variable for the kernels of its notebooks
         return None

@@ -1,5 +1,6 @@
 """The parameter cells of notebooks and the tables of docs/ follow from the run parameters and the figures."""
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pydantic.dataclasses import dataclass
 from crack_utils.config import RunParameters
 from crack_utils.config.parameters import parameter
 from crack_utils.errors import UserError
-from crack_utils.notebook import generated_texts, write_texts
+
+TOOL = runpy.run_path(str(REPOSITORY / "tools" / "parameters.py"))
+generated_texts, write_texts = TOOL["generated_texts"], TOOL["write_texts"]
 
 
 def test_committed_files_are_up_to_date():
@@ -67,5 +70,5 @@ def test_a_page_without_a_place_for_its_table_is_named_and_nothing_is_written(ch
 
 
 def test_the_command_needs_no_ipython_and_no_torch():
-    code = "import sys; from crack_utils.notebook import generated_texts; sys.exit('IPython' in sys.modules or 'torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    code = "import runpy, sys; runpy.run_path('tools/parameters.py'); sys.exit('IPython' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0

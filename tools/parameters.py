@@ -1,4 +1,7 @@
-"""Texts that are written from the run parameters and the figures: parameter cells of notebooks, and tables of docs/."""
+"""Write the parameter cells of notebooks and the tables of docs/ from the run parameters and the figures.
+
+``python -m crack_utils parameters`` runs this program.
+"""
 
 import dataclasses
 import json
@@ -18,10 +21,6 @@ RUN_NAME = "run_name: str = None  # folder under runs for the results; default: 
 
 def generated_texts(root: Path = REPOSITORY, parameters: type = RunParameters) -> dict[Path, str]:
     """The whole text of each file with a generated part, as it should be.
-
-    Args:
-        root: the repository.
-        parameters: the dataclass of the run parameters.
 
     Raises:
         UserError: a page of docs/ does not say where its table belongs.
@@ -80,3 +79,7 @@ def _with_table(path: Path, name: str, table: str) -> str:
     if not (has_begin and has_end):
         raise UserError(f"{path} has no lines <!-- {name} --> and <!-- /{name} -->; add the two lines where the table belongs")
     return f"{before}{begin}{table}\n{end}{after}"
+
+
+if __name__ == "__main__":
+    print("\n".join(f"Changed: {path}" for path in write_texts()) or "Nothing changed.")
