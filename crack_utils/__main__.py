@@ -163,7 +163,7 @@ def render(options: argparse.Namespace) -> None:
 
 def _execute_and_render(params: RunParameters, run: Run, options: argparse.Namespace, only_missing: bool = False) -> None:
     from crack_utils.reporting import runner
-    from crack_utils.reporting.page import print_pdf
+    from crack_utils.reporting.pages import print_pdf
 
     page = runner.execute_and_render(params, run, only_missing, options.timeout)
     _print_headline(run)

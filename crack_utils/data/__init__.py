@@ -9,9 +9,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "crops": ["SPLITS", "Crop", "Pair", "decode", "read_crop", "read_crops"],
-        "dataset": ["Batch", "CropDataset", "augment", "batches", "crack_weights"],
+        "dataset": [
+            *("Batch", "CropDataset", "Placement", "augment", "batches", "crack_weights", "fit", "fit_image", "fit_mask", "place", "unfit")
+        ],
         "facts": ["data_facts", "drawn_notice"],
-        "fitting": ["Placement", "fit", "fit_image", "fit_mask", "place", "unfit"],
         "layouts": ["layout_of"],
         "leaks": ["Leaks", "find_leaks", "pictured"],
         "run_data": ["RunData", "find_data"],

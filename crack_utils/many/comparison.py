@@ -23,10 +23,8 @@ COMPARED = ("val F1", "test F1", "precision", "recall", "decision F1")
 def find_runs(patterns: Collection[str]) -> list[Run]:
     """The evaluated runs that match at least one pattern: a name, a folder of runs, or a pattern such as ``trial/*``.
 
-    Runs with files that are unreadable or of an earlier version are left out. A printed line names each of them.
-
-    Raises:
-        MissingRun: no evaluated run matches a pattern.
+    Runs with files that are unreadable or of an earlier version are left out. A printed line names each of them. Raise MissingRun if no
+    evaluated run matches a pattern.
     """
     root = home() / "runs"
     names = sorted(path.parent.relative_to(root).as_posix() for path in root.rglob("metrics.json"))
@@ -170,9 +168,8 @@ def _f1_by_image(runs: Sequence[str]) -> pd.Series:
 def chance_between_seeds(groups: dict[str, pd.DataFrame], *counts: int) -> tuple[float, float] | None:
     """How much F1 on test varies between seeds, from all groups with several seeds. ``counts`` are the numbers of runs of two groups.
 
-    Returns:
-        The pooled standard deviation of F1, and the difference that the means of two such groups exceed in 5 of 100 cases if only their
-        seeds differ. None if no group has several seeds.
+    Returns the pooled standard deviation of F1, and the difference that the means of two such groups exceed in 5 of 100 cases if only
+    their seeds differ. None if no group has several seeds.
     """
     several = [runs["test F1"] for runs in groups.values() if runs["seed"].nunique() > 1]
     if not several:

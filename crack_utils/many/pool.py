@@ -167,9 +167,8 @@ def run_members(
 ) -> dict[str, str]:
     """Run the unfinished members, one in each environment at a time.
 
-    Each member is a process of its own. If one fails or is killed, the others go on. A member's output goes to ``output.log`` in the
-    folder of the run. A stop also stops the members. The next call continues them.
-
+    Each member is a process of its own. If one fails or is killed, the others go on. Its output goes to ``output.log`` in the folder of
+    the run. A stop also stops the members. The next call continues them.
     ``command`` gives a member's command line; ``environments`` come from :func:`slots`; a member without ``pages`` is not finished;
     ``show`` gets all states whenever one changes. Returns the states by label: "finished", or "failed: why".
     """

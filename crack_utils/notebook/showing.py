@@ -39,23 +39,17 @@ def show_notice(text: str) -> None:
 
 
 def show_table(frame: pd.DataFrame, key: str, caption: str, folded: bool = False, sortable: bool = False) -> None:
-    """Show a table below its caption.
+    """Show a table below its caption. On the page, ``[a link](#tbl-KEY)`` leads to the table; the page adds the table's number.
 
-    Args:
-        key: the table's name on the page. ``[a link](#tbl-KEY)`` leads to the table; the page adds the table's number.
-        folded: a click opens the table.
-        sortable: on the page, a click on a column's head sorts the table.
+    A click opens a ``folded`` table. On the page, a click on a column's head sorts a ``sortable`` table.
     """
     display(HTML(to_figure(frame, key, caption, folded, sortable)))
 
 
 def show_figure(fig: Figure, key: str, look: str, caption: str) -> None:
-    """Show a figure below a sentence that says what to look for. The page adds the caption.
+    """Show a figure below a sentence that says what to look for (``look``). The page adds the caption.
 
-    Args:
-        key: the figure's name on the page. ``[a link](#fig-KEY)`` leads to the figure; the page adds the figure's number.
-        look: the sentence, for people who see such a figure for the first time.
-        caption: what the figure shows.
+    On the page, ``[a link](#fig-KEY)`` leads to the figure; the page adds the figure's number.
     """
     display(Markdown(look), metadata={"text/markdown": {"look": key}})  # a page puts this sentence into the figure
     file = io.BytesIO()

@@ -53,12 +53,8 @@ def _describe_geometry(geometry: dict[str, float], unit: str) -> str:
 def predict_file(predictor: Predictor, path: Path, folder: Path, mm_per_px: float | None = None) -> str:
     """Predict a photo from its file. Write its overlay (``STEM_cracks.png``) and mask (``STEM_mask.png``, 0 and 255) into ``folder``.
 
-    Returns:
-        The photo's name, the description, and the paths of the pictures.
-
-    Raises:
-        DataError: the photo does not exist, or is not an image.
-        UserError: a picture's file exists already. The file may be a photo, or the true mask of a photo.
+    Returns the photo's name, the description, and the paths of the pictures. Raise DataError if the photo does not exist or is no image,
+    and UserError if a picture's file exists already: the file may be a photo, or the true mask of a photo.
     """
     targets = [folder / f"{path.stem}_{what}.png" for what in ("cracks", "mask")]
     if existing := next(filter(Path.exists, targets), None):

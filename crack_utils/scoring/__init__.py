@@ -21,9 +21,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "summary": [
             *("decision_ranking", "engineering", "failures", "false_alarms", "headline", "in_millimetres", "intervals"),
-            *("pick_examples", "without_leaks"),
+            *("pick_examples", "without_leaks", "FEW_PHOTOS", "LEAST_PHOTOS", "RESAMPLES", "bootstrap_interval", "paired_difference"),
         ],
         "thresholds": ["SEG_THRESHOLDS", "exceeded"],
-        "uncertainty": ["FEW_PHOTOS", "LEAST_PHOTOS", "RESAMPLES", "bootstrap_interval", "paired_difference"],
     },
 )

@@ -45,10 +45,9 @@ def tolerance_counts(
         probs: (N, H, W) probabilities in [0, 1], or N arrays or tensors of differing (H, W); compared in float64.
         masks: the same shape(s), bool, true on crack.
         thresholds: (T,) ascending.
-        tolerance_px: arms of the plus, in pixels; 0 demands exact hits.
 
     Returns:
-        TP, FP and FN, each (N, T) int64.
+        TP, FP and FN, each (N, T) int64. A ``tolerance_px`` of 0 demands exact hits.
 
     Raises:
         ValueError: shapes that differ or have a channel, thresholds that do not ascend, probabilities outside [0, 1].

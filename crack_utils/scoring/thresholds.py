@@ -65,10 +65,8 @@ def _look_up(prob: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
 def count_above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.ndarray) -> np.ndarray:
     """Count the pixels of each kind that exceed each threshold.
 
-    Takes (H, W) probabilities in [0, 1], float32 or float64; (H, W) kinds, 0 to ``kinds`` - 1; ascending thresholds (T,) float64.
-
-    Returns:
-        (kinds, T + 1) int64: all pixels of the kind, then those above threshold 0, 1, ...
+    Takes (H, W) probabilities in [0, 1], float32 or float64; (H, W) kinds, 0 to ``kinds`` - 1; ascending thresholds (T,) float64. Returns
+    (kinds, T + 1) int64: all pixels of the kind, then those above threshold 0, 1, ...
     """
     check_probabilities(prob)
     size = len(thresholds) + 1

@@ -15,10 +15,8 @@ def train_run(
 ) -> Run:
     """Train a run, go on where its training stopped, or leave a finished training as it is.
 
-    Args:
-        run_name: folder under ``runs/``; default ``DATASET-<hash of the parameters>``.
-        overwrite: drop a training with other parameters that the folder holds.
-        watcher: may stop the training. Afterwards the run's ``is_trained`` says whether the training finished.
+    The run's name is its folder under ``runs/``; default ``DATASET-<hash of the parameters>``. ``overwrite`` drops a training with other
+    parameters in this folder. After a ``watcher`` stopped the training, the run's ``is_trained`` is false.
 
     Raises:
         ParameterError: the folder holds a training with other parameters, or the machine has no such device.

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from crack_utils.reporting.exporter import diagnose
 from crack_utils.reporting.html import to_figure
-from crack_utils.reporting.page import to_html
+from crack_utils.reporting.pages import to_html
 from crack_utils.reporting.pictures import cases
 from crack_utils.reporting.plots import BLUE, describe, figure, readings, to_svg
 from crack_utils.store import Example

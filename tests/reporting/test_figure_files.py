@@ -8,7 +8,7 @@ import pytest
 from browsing import NAMES
 from PIL import Image
 
-from crack_utils.reporting.page import GAP
+from crack_utils.reporting.pages import GAP
 from crack_utils.store import load_predictions
 
 

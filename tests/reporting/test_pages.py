@@ -11,8 +11,7 @@ import pytest
 from conftest import REPOSITORY
 
 from crack_utils.config import parse_parameters
-from crack_utils.reporting.page import to_html
-from crack_utils.reporting.pages import NOTEBOOKS, page_name, unfinished
+from crack_utils.reporting.pages import NOTEBOOKS, page_name, to_html, unfinished
 from crack_utils.store import Run
 
 

@@ -4,7 +4,7 @@ import pytest
 from conftest import run_command
 
 from crack_utils.errors import UserError
-from crack_utils.reporting.page import print_pdf
+from crack_utils.reporting.pages import print_pdf
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from crack_utils.scoring import bootstrap_interval, paired_difference
-from crack_utils.scoring.uncertainty import photo_sums, ratio
+from crack_utils.scoring.summary import photo_sums, ratio
 
 
 def with_ones(values):
