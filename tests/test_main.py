@@ -134,6 +134,7 @@ def test_commands_without_a_run_say_what_comes_first(home, capsys):
         assert "run nothing does not exist; train the run first" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_without_jupyter(home, tmp_path):
     root = write_dataset(tmp_path / "d")
     path = write_yaml(home, "trials/first", f"dataset: crack500\ndata_root: {root}\nepochs: 1\ndevice: cpu\n")
@@ -148,6 +149,7 @@ def test_train_and_evaluate_without_jupyter(home, tmp_path):
     assert run.is_evaluated
 
 
+@pytest.mark.slow
 def test_photos_are_predicted_and_a_bad_one_keeps_no_other_from_it(home, tmp_path, monkeypatch, capsys):
     params = small_params(write_dataset(tmp_path / "d", train=2), epochs=1, mm_per_px=0.5)
     train_run(params, "a")

@@ -16,6 +16,8 @@ from crack_utils.scoring import SEG_THRESHOLDS, pick_examples
 from crack_utils.store import Run, load_examples, load_predictions
 from crack_utils.training import train_run
 
+pytestmark = pytest.mark.slow  # they train the real network
+
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):

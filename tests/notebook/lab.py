@@ -108,7 +108,9 @@ class Lab:
                 if name in each.get_property("textContent")
             ]
 
-        return self.wait(find, f"the button {name}")[0]
+        button = self.wait(find, f"the button {name}")[0]
+        self.script("arguments[0].scrollIntoView({block: 'center'})", button)  # otherwise JupyterLab may scroll it away while it is clicked
+        return button
 
     def press(self, command):
         """Click a button of the toolbar."""

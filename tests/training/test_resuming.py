@@ -93,6 +93,7 @@ def drawing(home, tmp_path):
     return Drawing(write_dataset(tmp_path / "d", train=3, negatives=6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [{}, {"num_workers": 1}, {"hard_negative_mining": "1 of 2, min 0.1"}])
 def test_a_training_stopped_after_every_batch_ends_bit_for_bit_as_the_unbroken_one(drawing, values):
     watcher = StopAfter()

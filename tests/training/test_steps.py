@@ -33,6 +33,7 @@ def test_batches_are_true_batches_with_mean_losses(small_data):
         torch.testing.assert_close(both, (first + second) / 2, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_learning_lowers_the_loss():
     torch.manual_seed(0)
     model = SegDecNet()

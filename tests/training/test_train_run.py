@@ -14,6 +14,8 @@ from crack_utils.store import Run, claimed
 from crack_utils.training import train_run
 from crack_utils.training.log import duration
 
+pytestmark = pytest.mark.slow  # they train the real network
+
 
 def weights(run):
     model = SegDecNet()
