@@ -74,8 +74,7 @@ def crack_widths(mask: np.ndarray, line: np.ndarray) -> np.ndarray:
 def to_millimetres(geometry: dict[str, float], mm_per_px: float) -> dict[str, float]:
     """Turn :func:`crack_geometry` into ``length_mm``, ``width_mean_mm``, ``width_p95_mm`` and ``density_per_m`` (m of crack per m^2).
 
-    Raises:
-        ValueError: ``mm_per_px`` is not above 0.
+    Raise ValueError if ``mm_per_px``, the side of a pixel, is not above 0.
     """
     if not mm_per_px > 0:
         raise ValueError(f"mm_per_px must be above 0, got {mm_per_px}; give the side of a pixel on the surface in millimetres")

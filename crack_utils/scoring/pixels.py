@@ -36,8 +36,7 @@ def _cell_middles() -> np.ndarray:
 def binned_average_precision(histogram: np.ndarray) -> float:
     """Average precision of pixels from :func:`probability_histogram`, right to about three digits: pixels of one cell count as equal.
 
-    Raises:
-        ValueError: there is no crack pixel.
+    Raise ValueError if there is no crack pixel.
     """
     if not histogram[1].any():
         raise ValueError("there is no crack pixel, so there is no average precision")

@@ -27,8 +27,7 @@ def mean_curves(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, thresholds: np.n
 def best_threshold(f1: np.ndarray) -> int:
     """The index of the threshold with the best mean F1, from the F1 (N, T) of each image; of equals the first, as in the record.
 
-    Raises:
-        ValueError: there is no image to choose by.
+    Raise ValueError if there is no image.
     """
     if len(f1) == 0:
         raise ValueError("there is no cracked image, so no segmentation threshold can be chosen")
