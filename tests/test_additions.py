@@ -76,7 +76,7 @@ print(json.dumps([type(model).__name__, shapes, count_parameters(model), PARAMET
 
 def test_a_data_set_is_one_file_and_one_name(package, tmp_path):
     (package / "data/layouts/walls.py").write_text(WALLS)
-    insert(package / "config/choices.py", '"merged", "folder")', '"walls", ')
+    insert(package / "config/choices.py", '"sample", "crack500"', '"walls", ')
     for i in range(10):
         write_pair(tmp_path / f"stones/photos/w{i}.jpg", tmp_path / f"stones/truth/w{i}.png", seed=i)
     code = """

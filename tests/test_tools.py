@@ -27,7 +27,7 @@ def test_committed_files_are_up_to_date():
 class MoreParameters(RunParameters):
     """The run parameters, after somebody added two."""
 
-    dice_weight: float | None = parameter(0.5, "weight of the Dice loss", ge=0)
+    made_up_weight: float | None = parameter(0.5, "weight of something made up", ge=0)
     camera: str = parameter("any", "name of the camera", is_data=True)
 
 
@@ -47,13 +47,15 @@ def test_a_new_parameter_gets_into_notebooks_and_docs_by_the_command_alone(check
     changed = write_texts(checkout, MoreParameters)
     assert {path.name for path in changed} == {"explore.ipynb", "train.ipynb", "parameters.md"}
     shown = {name: papermill.inspect_notebook(str(checkout / "notebooks" / f"{name}.ipynb")) for name in ("explore", "train")}
-    assert "dice_weight" not in shown["explore"]
-    dice, camera = shown["train"]["dice_weight"], shown["explore"]["camera"]
-    assert (dice["inferred_type_name"], dice["default"], dice["help"]) == ("float", "0.5", "weight of the Dice loss")
+    assert "made_up_weight" not in shown["explore"]
+    made_up, camera = shown["train"]["made_up_weight"], shown["explore"]["camera"]
+    assert (made_up["inferred_type_name"], made_up["default"], made_up["help"]) == ("float", "0.5", "weight of something made up")
     assert (camera["inferred_type_name"], camera["default"], camera["help"]) == ("str", '"any"', "name of the camera")
-    assert list(shown["train"])[-3:] == ["dice_weight", "camera", "run_name"]
+    assert list(shown["train"])[-3:] == ["made_up_weight", "camera", "run_name"]
     table = (checkout / "docs" / "parameters.md").read_text(encoding="utf-8")
-    assert "| `dice_weight` | 0.5 | weight of the Dice loss |\n| `camera` | any | name of the camera |\n<!-- /parameters -->" in table
+    assert (
+        "| `made_up_weight` | 0.5 | weight of something made up |\n| `camera` | any | name of the camera |\n<!-- /parameters -->" in table
+    )
     assert write_texts(checkout, MoreParameters) == []
     write_texts(checkout)
     assert {path: path.read_text(encoding="utf-8") for path in before} == before

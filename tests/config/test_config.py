@@ -6,6 +6,8 @@ import pytest
 
 from crack_utils.config import (
     DATA_PARAMETERS,
+    DATASETS,
+    NETWORKS,
     PARAMETER_DEFAULTS,
     PARAMETER_HELP,
     UNIDENTIFYING,
@@ -75,9 +77,9 @@ def test_the_room_imports_neither_torch_nor_numpy():
         ({"input_height": 361, "input_width": 640}, "input_height: must be divisible by 8; try 360 or 368, got 361"),
         ({"input_height": 64, "input_width": 64}, "input 64 x 64 is too small.*try 128 x 64"),
         ({"dataset": "crack500"}, "needs data_root"),
-        ({"dataset": "crack501"}, "dataset: should be 'sample', 'crack500', .* or 'folder', got 'crack501'"),
+        ({"dataset": "crack501"}, f"dataset: should be 'sample', 'crack500', .* or '{DATASETS[-1]}', got 'crack501'"),
         ({"device": "gpu"}, "device: should be auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
-        ({"architecture": "segdecnet+"}, "architecture: should be 'segdecnet', .* or 'segformer'"),
+        ({"architecture": "segdecnet+"}, f"architecture: should be 'segdecnet', .* or '{list(NETWORKS)[-1]}'"),
         ({"encoder": "resnet18"}, "encoder and pretrained need architecture unet or segformer; segdecnet has its own encoder"),
         ({"scheduler": "linear"}, "scheduler: should be cosine, or 'step N FACTOR' with .* such as 'step 5 0.95', got 'linear'"),
         ({"scheduler": "step 0 0.5"}, "scheduler: should be cosine"),

@@ -3,11 +3,11 @@ import math
 
 import pytest
 import torch
-from conftest import TINY, small_params
+from conftest import PUBLISHED, TINY, small_params
 from tiny_training import tiny_run, watch_steps
 
 from crack_utils.config import parse_parameters
-from crack_utils.training import TERMS, Term, Watcher, decision_loss, loss_weights, segmentation_loss, train_run
+from crack_utils.training import Term, Watcher, decision_loss, loss_weights, segmentation_loss, train_run
 
 
 def test_segmentation_loss_is_the_mean_over_valid_pixels():
@@ -63,7 +63,7 @@ DICE = Term(
 
 
 def test_an_entry_adds_a_term_to_the_loss_the_history_and_the_log(home, small_data):
-    steps, parts = watch_steps(parts=dataclasses.replace(TINY, terms={**TERMS, "dice": DICE}))
+    steps, parts = watch_steps(parts=dataclasses.replace(TINY, terms={**PUBLISHED, "dice": DICE}))
     run = tiny_run(small_data, parts, epochs=2, delta_cls_loss=0.2)
     assert {weights for _, weights, _ in steps[:5]} == {(1.0, 0.0, 0.2)}
     assert {weights for _, weights, _ in steps[5:]} == {(0.5, 0.1, 0.4)}
@@ -81,7 +81,7 @@ def test_an_entry_adds_a_term_to_the_loss_the_history_and_the_log(home, small_da
 
 def test_the_gradient_of_a_new_term_reaches_the_network(home, small_data):
     """With the weights of all other terms at 0, the steps are those of the new term alone."""
-    alone = {name: term._replace(weight=lambda params, epoch: 0.0) for name, term in TERMS.items()} | {"dice": DICE}
+    alone = {name: term._replace(weight=lambda params, epoch: 0.0) for name, term in PUBLISHED.items()} | {"dice": DICE}
     run = tiny_run(small_data, dataclasses.replace(TINY, terms=alone), epochs=6, optimizer="sgd", learning_rate=1.0, delta_cls_loss=1.0)
     losses = run.history.load()["loss_dice"]
     assert losses.iloc[-1] < losses.iloc[0]
@@ -92,7 +92,7 @@ def test_a_training_with_another_term_goes_on_after_a_stop(home, small_data):
         def should_stop(self):
             return True
 
-    parts = dataclasses.replace(TINY, terms={**TERMS, "dice": DICE})
+    parts = dataclasses.replace(TINY, terms={**PUBLISHED, "dice": DICE})
     params = small_params(small_data, epochs=2, hard_negative_mining=0.5)
     whole = train_run(params, "whole", parts=parts)
     train_run(params, "stopped", watcher=Stop(), parts=parts)

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from conftest import TINY, TinyNet, small_params
+from conftest import PUBLISHED, TINY, TinyNet, small_params
 from safetensors.torch import load_file
 from tiny_training import tiny_run, watch_steps
 
@@ -21,13 +21,13 @@ def test_batches_are_true_batches_with_mean_losses(small_data):
     image, mask = torch.rand(2, 3, 64, 128), (torch.rand(2, 1, 64, 128) < 0.1).float()
     batch = Batch(image, mask, torch.ones_like(mask), torch.ones_like(mask), torch.ones(2, 1), torch.arange(2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0)
-    train_step(model, optimizer, batch, (1.0, 1.0))
+    train_step(model, optimizer, batch, (1.0, 1.0), terms=PUBLISHED)
     together = [p.grad.clone() for p in model.parameters()]
     alone = []
     for i in (0, 1):
         ones = torch.ones(1, 1, 64, 128)
         one = Batch(image[i : i + 1], mask[i : i + 1], ones, ones, torch.ones(1, 1), torch.tensor([i]))
-        train_step(model, optimizer, one, (1.0, 1.0))
+        train_step(model, optimizer, one, (1.0, 1.0), terms=PUBLISHED)
         alone.append([p.grad.clone() for p in model.parameters()])
     for both, first, second in zip(together, *alone, strict=True):
         torch.testing.assert_close(both, (first + second) / 2, rtol=1e-3, atol=1e-5)
@@ -43,7 +43,7 @@ def test_learning_lowers_the_loss():
     mask[..., 30:34, 20:100] = 1
     image[mask.expand_as(image) > 0] = 0
     batch = Batch(image, mask, torch.ones_like(mask), torch.ones_like(mask), torch.ones(1, 1), torch.zeros(1, dtype=torch.long))
-    losses = [train_step(model, optimizer, batch, (1.0, 0.01))[0][0].item() for _ in range(12)]
+    losses = [train_step(model, optimizer, batch, (1.0, 0.01), terms=PUBLISHED)[0][0].item() for _ in range(12)]
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -63,7 +63,7 @@ def test_one_step_follows_the_gradient_of_the_losses_as_they_are_written(small_d
     loss = 0.7 * (pixels.sum((1, 2, 3)) / valid.sum((1, 2, 3))).mean() + 0.2 * images.mean()
     loss.backward()
     batch = Batch(image, mask, valid, weight, label, torch.arange(2))
-    train_step(model, torch.optim.SGD(model.parameters(), lr=1), batch, (0.7, 0.2), PositiveWeights(crack, cracked))
+    train_step(model, torch.optim.SGD(model.parameters(), lr=1), batch, (0.7, 0.2), PositiveWeights(crack, cracked), PUBLISHED)
     for after, start in zip(model.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(after, start - start.grad)
 
@@ -81,7 +81,7 @@ def test_errors_count_false_alarms_twice_and_no_padding():
     mask = torch.tensor([[[[1.0, 0.0, 1.0, 0.0, 0.0, 1.0]]]])  # hit, false alarm, miss, right, then padding
     valid = torch.tensor([[[[1.0, 1.0, 1.0, 1.0, 0.0, 0.0]]]])
     batch = Batch(torch.zeros(1, 3, 1, 6), mask, valid, torch.ones_like(mask), torch.ones(1, 1), torch.tensor([0]))
-    errors = train_step(model, torch.optim.SGD(model.parameters(), 0.0), batch, (1.0, 0.0))[1]
+    errors = train_step(model, torch.optim.SGD(model.parameters(), 0.0), batch, (1.0, 0.0), terms=PUBLISHED)[1]
     assert errors.tolist() == [2 * 1 + 1]
 
 
