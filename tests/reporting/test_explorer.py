@@ -106,7 +106,7 @@ def test_the_threshold_moves_with_the_keyboard_and_goes_back_to_the_chosen_one(s
     slider.send_keys(Keys.ARROW_LEFT * 20)
     assert slider.get_attribute("aria-valuetext") == f"{chosen - 0.1:.3f}"
     assert scores(browser)["Misses"] < before["Misses"]
-    assert f"Chosen was {chosen:.3f}." in browser.find_element(By.CSS_SELECTOR, ".scores .note").text
+    assert f"The chosen threshold is {chosen:.3f}." in browser.find_element(By.CSS_SELECTOR, ".scores .note").text
     browser.find_element(By.XPATH, "//button[.='Chosen']").click()
     assert scores(browser) == before
 

@@ -110,7 +110,7 @@
       const figures = hasCrack
         ? { Precision: ratio(tp + fp), Recall: ratio(tp + fn), F1: (tp ? (2 * tp) / (2 * tp + fp + fn) : 0).toFixed(4), Hits: tp, "False alarms": fp, Misses: fn }
         : { "False alarms": fp, "Share of pixels": `${((100 * fp) / current.levels.length).toFixed(2)} %` };
-      const notes = [k === chosen ? "This is the chosen threshold." : `Chosen was ${thresholds[chosen]}.`];
+      const notes = [k === chosen ? "This is the chosen threshold." : `The chosen threshold is ${thresholds[chosen]}.`];
       if (!hasCrack) notes.push("This image has no crack: every marked pixel is a false alarm.");
       if (current.emptied) notes.push("The mask of this image was emptied, because the image was decided crack-free.");
       if ("lowered" in explorer.dataset) notes.push("The lowered threshold for empty masks is left out here.");
