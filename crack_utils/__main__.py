@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from crack_utils.config import RunParameters, check_run_name, parse_parameters
-from crack_utils.errors import UserError
-from crack_utils.many import find_runs, member_command, pick_member, printer, progress_table, read_members, state, text_of
-from crack_utils.store import REPOSITORY, Run, find_run
+from crack_utils.config import RunParameters, check_run_name, parse_parameters, resolve_folders
+from crack_utils.errors import Interrupted, UserError
+from crack_utils.many import described, find_runs, member_command, pick_member, printer, progress_table, read_members, state, text_of
+from crack_utils.store import REPOSITORY, Run, find_run, override
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,10 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        goes_on = "; the same command continues from the last checkpoint" if options.command in (run, train, sweep) else ""
-        print(f"stopped{goes_on}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        goes_on = "; the same command continues from there" if options.command in (run, train, sweep) else ""
+        print(f"{stop or 'stopped'}{goes_on}", file=sys.stderr)
+        return 128 + (getattr(stop, "signal", 0) or signal.SIGINT)
     return 0
 
 
@@ -42,13 +42,13 @@ def build_parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    configured, member, no_pages, pages, named = _shared_options()
+    configured, member, no_pages, pages, named, overriding = _shared_options()
     add(run, "execute explore, train, evaluate, visualize and report; render the pages", configured, member, no_pages, pages)
     add(train, "train without Jupyter", configured, member)
     added = add(sweep, "run the members of a sweep side by side and compare them on one page", configured, no_pages)
     added.add_argument("--jobs", type=_at_least_1, help="members at a time; default: one for each GPU, or as cores and memory allow")
     added.add_argument("--list", action="store_true", help="only list the members and how far each is")
-    add(evaluate, "evaluate a trained run without Jupyter", named)
+    add(evaluate, "evaluate a trained run without Jupyter", named, overriding)
     add(render, "render the pages of a trained run again from its files", named, pages)
     added = add(predict, "find the cracks in photos with an evaluated run", named)
     added.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size")
@@ -65,10 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _shared_options() -> list[argparse.ArgumentParser]:
     """The options that several commands share: of a configuration, of a member, of a command with and without pages, of a run."""
-    configured, member, no_pages, pages, named = shared = [argparse.ArgumentParser(add_help=False) for _ in range(5)]
+    configured, member, no_pages, pages, named, overriding = shared = [argparse.ArgumentParser(add_help=False) for _ in range(6)]
     configured.add_argument("configuration", help="a YAML file such as runs/sample.yaml")
-    pair = {"nargs": 2, "metavar": ("NAME", "VALUE")}
-    configured.add_argument("-p", **pair, action="append", default=[], dest="overrides", help="override a parameter")
+    pair = {"nargs": 2, "metavar": ("NAME", "VALUE"), "action": "append", "default": [], "dest": "overrides"}
+    configured.add_argument("-p", **pair, help="override a parameter")
+    overriding.add_argument("-p", **pair, help="override a parameter that does not change the result, such as data_root after a move")
     configured.add_argument("--overwrite", action="store_true", help="drop a training with other parameters and the same run name")
     member.add_argument("--member", help="which run of a sweep")
     no_pages.add_argument("--no-pages", action="store_false", dest="pages", help="only train and evaluate, without Jupyter")
@@ -124,13 +125,13 @@ def sweep(options: argparse.Namespace) -> None:
 
     members = read_members(options.configuration, options.overrides)
     if options.list:
-        print(text_of(progress_table(members, {member.label: state(member, options.pages) for member in members})))
+        print(text_of(progress_table(members, {member.label: described(member, options.pages) for member in members})))
         return
     page = Path(members[0].run.name).parent.as_posix() if members[0].label else None
     if page:
         _check_page(page)
     n_open = sum(state(member, options.pages) != "finished" for member in members)
-    environments = slots(options.jobs, {member.params.device for member in members}, most=max(1, n_open))
+    environments = slots(options.jobs, {member.params.device for member in members}, len(members), max(1, n_open))
     count = f"{len(members)} runs" if page else "One run"
     print(f"{count}, {len(environments)} at a time; the output of each is in output.log in its folder", flush=True)
     command = member_command(options.configuration, options.overrides, options.pages, options.overwrite)
@@ -150,6 +151,8 @@ def evaluate(options: argparse.Namespace) -> None:
     from crack_utils.evaluation import evaluate_run
 
     run = find_run(options.name)
+    if options.overrides:
+        override(run, resolve_folders(dict(options.overrides)))
     if run.is_evaluated:
         print(f"Run {run.name} was evaluated before; test is read once.")
     evaluate_run(run)
@@ -218,13 +221,24 @@ def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    runpy.run_path(str(REPOSITORY / "benchmarks" / f"{options.what}.py"), run_name="__main__")
+    _run_program(f"benchmarks/{options.what}.py")
 
 
 def parameters(options: argparse.Namespace) -> None:
-    runpy.run_path(str(REPOSITORY / "tools" / "parameters.py"), run_name="__main__")
+    _run_program("tools/parameters.py")
+
+
+def _run_program(name: str) -> None:
+    if not (REPOSITORY / name).is_file():
+        raise UserError(f"{name} belongs to the repository, not to the installed package; run this command in a clone of the repository")
+    runpy.run_path(str(REPOSITORY / name), run_name="__main__")
+
+
+def _terminate(number: int, frame: object) -> None:
+    """End this process as a stop from the keyboard does: a cluster's stop ends members and kernels too."""
+    raise Interrupted("stopped", number)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's stop ends members and kernels too, as one from the keyboard
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(main())

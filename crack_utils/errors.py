@@ -22,3 +22,17 @@ class MissingRun(UserError):
 
 class NotebookFailed(UserError):
     """A notebook that did not come to its end."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Work that was stopped, and that goes on from where it stopped. The message says where.
+
+    ``signal`` is the number of the signal that stopped the work; 0 if a person stopped the work by a button.
+    """
+
+    def __init__(self, message: str, signal: int = 0):
+        super().__init__(message)
+        self.signal = int(signal)
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Stopped: {self}"]

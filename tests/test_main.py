@@ -185,7 +185,7 @@ COMMANDS = {  # by command: its other words, and its options
     "run": ("runs/sample.yaml", {"overrides", "member", "overwrite", "pdf", "timeout", "pages"}),
     "train": ("runs/sample.yaml", {"overrides", "member", "overwrite"}),
     "sweep": ("runs/networks.yaml", {"overrides", "jobs", "list", "overwrite", "pages"}),
-    "evaluate": ("sample", set()),
+    "evaluate": ("sample", {"overrides"}),
     "render": ("sample", {"pdf", "timeout"}),
     "compare": ("trial/* sample", {"name"}),
     "predict": ("sample one.jpg two.jpg", {"mm_per_px", "output"}),

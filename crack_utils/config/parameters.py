@@ -29,9 +29,12 @@ class RunParameters:
     """Everything that decides a run. The defaults are those of the published run that the report re-creates."""
 
     dataset: Literal[DATASETS] = parameter("sample", listing(DATASETS).replace("sample", "sample (drawn by a program)", 1), is_data=True)
-    data_root: str | None = parameter(None, "folder of the data set; the sample needs none", is_data=True)
+    data_root: str | None = parameter(None, "folder of the data set; the sample needs none", is_data=True, identifies=False)
     negatives_root: str | None = parameter(
-        None, "folder of crack-free images, may have folders train, val, test; default: negatives in data_root", is_data=True
+        None,
+        "folder of crack-free images, may have folders train, val, test; default: negatives in data_root",
+        is_data=True,
+        identifies=False,
     )
     input_width: int | None = parameter(None, "input width in pixels, divisible by 8; default: commonest in train", ge=8, is_data=True)
     input_height: int | None = parameter(None, "input height in pixels, divisible by 8; default: commonest in train", ge=8, is_data=True)
@@ -82,8 +85,9 @@ class RunParameters:
     lowered_threshold: bool = parameter(False, "use 0.9 of the threshold if the decision says cracked but the predicted mask is empty")
     mm_per_px: float | None = parameter(None, "side of a pixel on the road in mm, to give lengths and widths in mm", gt=0, identifies=False)
     record_run: str | None = parameter(None, "published run to show beside this one, such as run6_6", identifies=False)
-    seed: int = parameter(0, "seed of the training; the same seed gives the same run on a CPU", ge=0, le=2**32 - 1)
+    seed: int = parameter(0, "seed of the training; on a CPU, the same seed and number of threads give the same run", ge=0, le=2**32 - 1)
     device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu", identifies=False)
+    changed_data: bool = parameter(False, "go on with a run although the files of its data set have changed", identifies=False)
     num_workers: int = parameter(0, "extra processes that load images; 0: none", ge=0, identifies=False)
 
     @field_validator("*", mode="before")
@@ -131,9 +135,10 @@ class RunParameters:
         """The values that differ from the defaults."""
         return {name: value for name, value in self.as_dict().items() if value != PARAMETER_DEFAULTS[name]}
 
-    def fingerprint(self) -> str:
-        """Eight hexadecimal digits of the values that identify a run."""
+    def fingerprint(self, data_sha256: str | None = None) -> str:
+        """Eight hexadecimal digits of the values that identify a run, and of its data unless they are the embedded sample."""
         kept = {name: value for name, value in self.given().items() if name not in UNIDENTIFYING}
+        kept |= {"data_sha256": data_sha256} if data_sha256 else {}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
 
     def differences(self, other: "RunParameters") -> dict[str, tuple[Any, Any]]:
@@ -146,7 +151,7 @@ _FIELDS = {field.name: field.default for field in dataclasses.fields(RunParamete
 PARAMETER_HELP = {name: field.description for name, field in _FIELDS.items()}
 PARAMETER_DEFAULTS = {name: field.default for name, field in _FIELDS.items()}
 DATA_PARAMETERS = tuple(name for name, field in _FIELDS.items() if field.json_schema_extra["is_data"])
-# Parameters that do not change the result: where a run is computed, and what the run is compared with.
+# Parameters that do not change the result: where its data lie, where it is computed, and what it is compared with.
 UNIDENTIFYING = tuple(name for name, field in _FIELDS.items() if not field.json_schema_extra["identifies"])
 
 

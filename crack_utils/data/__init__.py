@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset": [
             *("Batch", "CropDataset", "Placement", "augment", "batches", "crack_weights", "fit", "fit_image", "fit_mask", "place", "unfit")
         ],
-        "facts": ["data_facts", "drawn_notice"],
+        "facts": ["data_facts", "drawn_notice", "fingerprint"],
         "layouts": ["layout_of"],
         "leaks": ["Leaks", "find_leaks", "pictured"],
         "run_data": ["RunData", "find_data"],

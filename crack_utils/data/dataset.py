@@ -135,20 +135,26 @@ class CropDataset(Dataset):
         """Number of crops without a crack."""
         return len(self) - self.positives
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, torch.Tensor]:
-        index, seed = key if isinstance(key, tuple) else (key, None)
-        crop, placement = self.crops[index], self.placements[index]
-        image = fit_image(crop.image, placement, self.input_size)
-        mask = torch.from_numpy(fit_mask(crop.mask, placement, self.input_size))
+    def labels(self, index: int) -> torch.Tensor:
+        """Mask and valid pixels (0 on padding) of a crop in the network's input, (2, H, W) bool."""
+        placement = self.placements[index]
+        mask = torch.from_numpy(fit_mask(self.crops[index].mask, placement, self.input_size))
         valid = torch.zeros_like(mask)
         placement.inner(valid)[:] = True
-        labels = torch.stack([mask, valid])
+        return torch.stack([mask, valid])
+
+    def dilated(self, mask: torch.Tensor) -> torch.Tensor:
+        """A mask (1, H, W) float that is widened by the square of :attr:`dilate` pixels."""
+        before, after = (self.dilate - 1) // 2, self.dilate // 2
+        return F.max_pool2d(F.pad(mask, (before, after, before, after)), self.dilate, stride=1)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, torch.Tensor]:
+        index, seed = key if isinstance(key, tuple) else (key, None)
+        crop, labels = self.crops[index], self.labels(index)
+        image = fit_image(crop.image, self.placements[index], self.input_size)
         if seed is not None and crop.has_crack:
             image, labels = augment(image, labels, seed, self.parts)
-        mask, valid = labels[:1].float(), labels[1:].float()
-        if self.dilate > 1:
-            before, after = (self.dilate - 1) // 2, self.dilate // 2
-            mask = F.max_pool2d(F.pad(mask, (before, after, before, after)), self.dilate, stride=1)
+        mask, valid = self.dilated(labels[:1].float()), labels[1:].float()
         return {
             "image": image,
             "mask": mask,
@@ -178,7 +184,7 @@ def augment(image: torch.Tensor, labels: torch.Tensor, seed: int, parts: Collect
         "color_jitter": v2.RandomApply([v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2)], 0.5),
     }
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the generators of GPUs, from which dropout draws
         image, labels = tv_tensors.Image(image), tv_tensors.Mask(labels)
         if torch.rand(1) < 0.5:
             image, labels = v2.Compose([transforms[part] for part in AUGMENTATIONS if part in parts] or [v2.Identity()])(image, labels)

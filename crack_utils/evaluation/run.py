@@ -9,11 +9,23 @@ import pandas as pd
 
 from crack_utils import scoring
 from crack_utils.config import RunParameters
-from crack_utils.data import Crop, RunData, find_data
-from crack_utils.errors import ParameterError, UserError
-from crack_utils.networks import build_model, hardware, predict, resolve_device
+from crack_utils.data import Crop, RunData, find_data, fingerprint
+from crack_utils.errors import ParameterError
+from crack_utils.networks import build_model, computing, predict, resolve_device
 from crack_utils.scoring import Judgement, Measured
-from crack_utils.store import Run, claimed, find_run, recorded, sample_folder, save_photo, write_predictions
+from crack_utils.store import (
+    Run,
+    check_data,
+    claimed,
+    find_run,
+    is_of_other_data,
+    recorded,
+    sample_folder,
+    save_photo,
+    trained_with,
+    with_former_data,
+    write_predictions,
+)
 
 Predictions = Iterator[tuple[Crop, Any, float]]  # crop, probabilities (H, W) as array or tensor, decision probability
 
@@ -25,26 +37,36 @@ def evaluate_run(run: Run, build_model: Callable = build_model, predict: Callabl
     run has not finished training.
     """
     if run.is_evaluated:
-        results = run.metrics.load()
-        if "failures" not in results:
-            raise UserError(f"run {run.name} was evaluated by an earlier version; remove {run.metrics.path} to evaluate the run again")
-        return results
+        return run.metrics.load()
     find_run(run.name)  # raises if the run has not finished training
-    with claimed(run):
-        params = run.params.load()
+    with claimed(run, "evaluation"):
+        if run.is_evaluated:  # by another process, since the look before
+            return run.metrics.load()
+        params, threads = find_run(run.name).params.load(), trained_with(run)
         try:
             device = resolve_device(params.device)
         except ParameterError as error:  # the run was trained on another machine
             device = resolve_device("auto")
             run.log.add(f"Note: {error}. Evaluating on {device}.")
         model = build_model(params, fresh=False)
-        with recorded(run, "evaluation", hardware(device)):
+        with computing(device, threads) as machine, recorded(run, "evaluation", machine):
             run.model.load_into(model)
-            data = find_data(params, sample_folder())
-            for split in (params.choosing_split, "test"):
-                data.split(split)  # decoded first, so that unusable data stops the evaluation before any work is done
+            data = _same_data(run, params)
             model.to(device)
             return score_run(run, data, lambda split: predict(model, data.split(split), device, params.batch_size, params.num_workers))
+
+
+def _same_data(run: Run, params: RunParameters) -> RunData:
+    """The data of the run, decoded as far as the evaluation needs them, so that unusable or other data stop it before any work is done."""
+    data = find_data(params, sample_folder())
+    present = fingerprint(data)
+    for split in (params.choosing_split, "test"):
+        data.split(split)
+    check_data(run, params, present)
+    if is_of_other_data(run, present):
+        resolved = run.params.resolved()
+        run.params.save(params, resolved, with_former_data(run, resolved["data"] | {"fingerprint": present}))
+    return data
 
 
 def score_run(run: Run, data: RunData, predicted: Callable[[str], Predictions]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _unreadable(run: Run) -> str | None:
 def differing(runs: Sequence[Run]) -> list[str]:
     """The parameters whose values differ between runs, without the seed and without parameters that do not change the result."""
     given = [run.params.load().as_dict() for run in runs]
-    kept = [name for name in PARAMETER_DEFAULTS if name not in (*UNIDENTIFYING, "seed")]
+    kept = [name for name in PARAMETER_DEFAULTS if name in FOLDERS or name not in (*UNIDENTIFYING, "seed")]  # a folder stands for its data
     return [name for name in kept if len({str(values[name]) for values in given}) > 1]
 
 

@@ -49,9 +49,10 @@ def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> 
     if swept:
         raise ParameterError(f"the sweep {path} varies {swept[0]}; override another parameter, or edit the file")
     members = [_member(name, label, values | differing | given) for label, differing in combinations]
-    first: dict[tuple[str, str | None], str] = {}
+    first: dict[tuple[str | None, ...], str] = {}
     for member in members:
-        same = first.setdefault((member.params.fingerprint(), member.params.record_run), member.label)
+        params = member.params
+        same = first.setdefault((params.fingerprint(), params.record_run, params.data_root, params.negatives_root), member.label)
         if same != member.label:
             raise ParameterError(f"sweep in {path}: {same} and {member.label} have the same parameters; list every value once")
     return members

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from crack_utils.config import usable_cores, usable_memory_gib
 from crack_utils.data import ensure_sample
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.many.members import Member
-from crack_utils.store import is_claimed, report_dir, sample_folder
+from crack_utils.store import is_claimed, load_status, report_dir, sample_folder
 
 
 def is_finished(member: Member, pages: bool) -> bool:
@@ -29,6 +30,12 @@ def state(member: Member, pages: bool) -> str:
         return "open"
     has_pages = not pages or (report_dir(member.run.name) / "index.html").is_file()
     return "finished" if has_pages else "without pages"
+
+
+def described(member: Member, pages: bool) -> str:
+    """The state of a member in words, with the reason for an ending before the end."""
+    found, status = state(member, pages), load_status(member.run)
+    return status.label if found == "open" and status and _has_same_parameters(member) else found
 
 
 def _has_same_parameters(member: Member) -> bool:
@@ -102,11 +109,17 @@ GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
 
 
 def slots(
-    jobs: int | None = None, devices: Collection[str] = ("auto",), most: int | None = None, gpus: list[str] | None = None, cores: int = 0
+    jobs: int | None = None,
+    devices: Collection[str] = ("auto",),
+    members: int | None = None,
+    most: int | None = None,
+    gpus: list[str] | None = None,
+    cores: int = 0,
 ) -> list[dict[str, str]]:
     """Environments for ``jobs`` members that run side by side: by default one for each GPU, or as many as cores and memory allow.
 
-    ``devices`` are the values of ``device`` of all members; ``most`` members have to run; ``gpus``, ``cores``: this machine's by default.
+    ``devices`` are the values of ``device`` of all ``members``, of which ``most`` still have to run. By default, ``gpus`` and ``cores`` are
+    those that this process may use.
 
     Raises:
         ParameterError: a member asks for one certain GPU.
@@ -119,9 +132,11 @@ def slots(
         gpus = visible_gpus(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     if set(devices) == {"cpu"}:
         gpus = []
-    cores = cores or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    count = min(jobs or len(gpus) or max(1, min(cores, _memory_gib() // GIB_PER_MEMBER)), most or sys.maxsize)
-    threads = {"OMP_NUM_THREADS": str(max(1, cores // count))}
+    cores = cores or usable_cores()
+    count = jobs or len(gpus) or max(1, min(cores, int(min(cores, usable_memory_gib() / GIB_PER_MEMBER))))
+    # The last digits depend on the number of threads, so a resumed sweep has the same number, however few members it still has to run.
+    threads = {"OMP_NUM_THREADS": str(max(1, cores // min(count, members or count)))}
+    count = min(count, most or members or count)
     return [({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {}) | threads for i in range(count)]
 
 
@@ -129,10 +144,6 @@ def visible_gpus(count: int) -> list[str]:
     """The names by which CUDA_VISIBLE_DEVICES calls a machine's ``count`` GPUs."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if visible and count else [str(i) for i in range(count)]
-
-
-def _memory_gib() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else GIB_PER_MEMBER
 
 
 class Processes:
@@ -209,7 +220,7 @@ def _run_one(member: Member, command: list[str], environment: dict[str, str], pr
     with log.open("w", encoding="utf-8") as file:  # an earlier attempt's output is overwritten
         process = processes.start(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment})
         status = 130 if process is None else process.wait()
-    if status in (0, 130):  # 130: stopped from the keyboard
+    if status in (0, 130, 143):  # stopped by SIGINT or SIGTERM
         return "stopped" if status else "finished"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     why = f"killed by signal {-status}" if status < 0 else lines[-1].removeprefix("error: ") if lines else f"exit status {status}"

@@ -8,7 +8,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "registry": ["build_model", "count_parameters", "hardware", "predict", "resolve_device"],
+        "machine": ["computing", "hardware", "resolve_device"],
+        "registry": ["build_model", "count_parameters", "predict"],
         "segdecnet": ["SegDecNet", "SegDecNetJim", "SegDecNetPlusPlus"],
     },
 )

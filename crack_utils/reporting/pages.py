@@ -27,7 +27,7 @@ from crack_utils.reporting.exporter import CrackReportExporter
 from crack_utils.reporting.html import Html, Link, folded_log, notice, to_figure
 from crack_utils.reporting.pictures import encode, overlap
 from crack_utils.reporting.words import architecture, progress
-from crack_utils.store import Run, load_examples, relative_url, report_dir, report_index, write_bytes
+from crack_utils.store import Run, load_examples, load_status, relative_url, report_dir, report_index, write_bytes
 
 # The notebooks of a run in the order of execution, with the labels of their pages.
 
@@ -229,7 +229,7 @@ def _link(run: Run) -> Link:
 
 def _row(run: Run) -> dict[str, Any]:
     """A row of the list. Cells of missing and of unreadable files stay empty: a damaged run must not keep other runs from the list."""
-    row: dict[str, Any] = {"Run": _link(run), "State": "stopped"}
+    row: dict[str, Any] = {"Run": _link(run), "State": status.label if (status := load_status(run)) else "not started"}
     with contextlib.suppress(UserError, KeyError, TypeError, AttributeError, ValueError):
         resolved, trained = run.params.resolved(), provenance.started(run).removesuffix(" UTC")
         facts = resolved["data"]
@@ -240,7 +240,8 @@ def _row(run: Run) -> dict[str, Any]:
             metrics = run.metrics.load()
             row |= {title: f"{metrics['segmentation_2px'][title.lower()]:.3f}" for title in ("F1", "Precision", "Recall")}
             row["Decision F1"] = f"{metrics['decision']['f1']:.3f}"
-            row["State"] = CHOSE_ON_TEST if resolved["validate_on_test"] else "finished"
+            if resolved["validate_on_test"]:
+                row["State"] = CHOSE_ON_TEST
             if (picture := report_dir(run.name) / THUMBNAIL).is_file():
                 address = f"data:image/webp;base64,{base64.b64encode(picture.read_bytes()).decode()}"
                 row["Example"] = Html(f'<img src="{address}" alt="Errors on a typical test image of {run.name}" width="112">')

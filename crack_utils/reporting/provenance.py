@@ -10,7 +10,7 @@ from typing import Any
 
 from crack_utils.errors import UserError
 from crack_utils.many import read_members
-from crack_utils.store import REPOSITORY, Run, changed_state, home, software, timestamp
+from crack_utils.store import REPOSITORY, Run, changed_state, home, software, timestamp, trained_with
 
 NOT_RECORDED = "not recorded"
 TITLES = ("Run", "Parameters hash", "Data", "Code", "Packages", "Machine", "Device", "Precision", "Seed", "Started", "Duration")
@@ -24,12 +24,14 @@ def rows(run: Run) -> dict[str, str]:
 def _about(run: Run) -> dict[str, str]:
     params, resolved, kept = run.params.load(), run.params.resolved(), run.provenance.load()
     data, training, evaluation = resolved["data"].get("fingerprint"), kept.get("training"), kept.get("evaluation")
-    found = {"Run": run.name, "Parameters hash": params.fingerprint(), "Device": resolved["device"], "Seed": str(params.seed)}
+    own_data = data["sha256"] if data and params.data_root else None  # the hash in the name of a run without a given name
+    found = {"Run": run.name, "Parameters hash": params.fingerprint(own_data), "Device": resolved["device"], "Seed": str(params.seed)}
     if data:
         found["Data"] = f"{data['files']} files, {data['bytes'] / 1e6:.1f} MB, sha256 {data['sha256'][:12]}"
     if training:
+        threads = f", {training['threads']} threads" if "threads" in training else ""
         found |= {"Code": describe_code(training["code"]), "Packages": _packages(training), "Precision": training["precision"]}
-        found |= {"Machine": f"{training['machine']}, {training['os']}", "Started": _readable(training["started"])}
+        found |= {"Machine": f"{training['machine']}{threads}, {training['os']}", "Started": _readable(training["started"])}
         sessions, changed = training["sessions"], ", ".join(training["changed"])
         duration = f"{timedelta(seconds=round(training['duration_s']))} (h:mm:ss)" + (f" in {sessions} sessions" if sessions > 1 else "")
         duration += f", not all with the same {changed}" if changed else ""
@@ -84,21 +86,22 @@ def command(run: Run) -> str:
     """The command that repeats a run from the repository.
 
     If a configuration in ``runs/`` holds exactly this run, the command names the configuration. Otherwise the command is papermill's;
-    words in capitals stand for the reader's own folders.
+    words in capitals stand for the reader's own folders. On a CPU, another number of threads gives other last digits.
     """
-    params = run.params.load()
+    params, threads = run.params.load(), trained_with(run)
+    variable = f"OMP_NUM_THREADS={threads} " if threads and run.params.resolved()["device"] == "cpu" else ""
     for name, folder in itertools.product((run.name, os.path.dirname(run.name)), (home(), REPOSITORY)):  # a sweep's runs lie in its folder
         with contextlib.suppress(UserError, OSError):  # no such file, or an unreadable one
             for member in read_members(folder / "runs" / f"{name}.yaml"):
                 if member.run == run and member.params == params:
                     label = f" --member {shlex.quote(member.label)}" if member.label else ""
-                    return f"python -m crack_utils run runs/{name}.yaml{label}"
+                    return f"{variable}python -m crack_utils run runs/{name}.yaml{label}"
     words = ["papermill", "train.ipynb", "out.ipynb"]
     folders = {"data_root": "DATA_FOLDER", "negatives_root": "NEGATIVES_FOLDER"}
     for name, value in {"run_name": run.name, **params.given()}.items():
         value = folders.get(name, value)
         words += ["-r" if isinstance(value, str) and _papermill_converts(value) else "-p", name, str(value)]
-    return f"cd notebooks && {shlex.join(words)}"
+    return f"cd notebooks && {variable}{shlex.join(words)}"
 
 
 def _papermill_converts(value: str) -> bool:

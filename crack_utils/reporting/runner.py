@@ -1,25 +1,22 @@
 """Execute notebooks with papermill: all notebooks of one run, or a comparison of many runs."""
 
+import contextlib
 import os
-import sys
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
 from crack_utils.config import RunParameters
-from crack_utils.errors import NotebookFailed
+from crack_utils.errors import Interrupted, NotebookFailed
 from crack_utils.reporting.exporter import completed
+from crack_utils.reporting.kernel import execute_notebook
 from crack_utils.reporting.pages import NOTEBOOKS, render, write_comparison
-from crack_utils.store import REPOSITORY, Run
+from crack_utils.store import SHIPPED, Run, claimed, portable, refuse_claimed
 
-NOTEBOOK_FOLDER = REPOSITORY / "notebooks"
+NOTEBOOK_FOLDER = SHIPPED / "notebooks"
 
 
 def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | None = None, folder: Path = NOTEBOOK_FOLDER) -> None:
@@ -31,37 +28,23 @@ def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | No
     """
     copy, scratch = run.notebook(name), run.notebook(f".{name}")
     copy.parent.mkdir(parents=True, exist_ok=True)
+    source, error = folder / f"{name}.ipynb", None
     try:
-        reason, error = _executed(folder / f"{name}.ipynb", scratch, parameters, timeout_s), NotebookFailed
-    except KeyboardInterrupt:
-        reason, error = f"{name}.ipynb was stopped before it finished", KeyboardInterrupt
+        reason = execute_notebook(source, scratch, _known(source, parameters), timeout_s)
+    except Interrupted as stop:
+        reason, error = str(stop), stop
     if reason is None:
         os.replace(scratch, copy)
         return
     if is_kept(name, run, parameters, folder):
         scratch.unlink(missing_ok=True)
     elif scratch.is_file():
-        notebook = nbformat.read(scratch, as_version=4)
-        notebook.metadata["crack_report"] = {"failure": f"{reason}."}
-        nbformat.write(notebook, scratch)
-        os.replace(scratch, copy)
-    raise error(f"{reason} (executed copy: {copy})")
-
-
-def _executed(source: Path, target: Path, parameters: dict[str, Any], timeout_s: int | None) -> str | None:
-    """Execute a notebook into ``target``. Returns why the notebook did not finish; None if the notebook finished."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as folder:
-            sockets = {"transport": "ipc", "ip": f"{folder}/socket"} if os.name == "posix" else {}  # files, no open ports
-            options = {"config": Config(KernelManager=sockets), "execution_timeout": timeout_s, "autosave_cell_every": 10}
-            papermill.execute_notebook(source, target, _known(source, parameters), progress_bar=False, stdout_file=sys.stdout, **options)
-    except PapermillExecutionError as error:
-        return f"{source.name} stopped. {error.ename}: {error.evalue}"
-    except DeadKernelError:
-        return f"{source.name} did not finish: its kernel died, as kernels do when memory runs out"
-    except CellTimeoutError:
-        return f"{source.name} did not finish: a cell took longer than {timeout_s} s"
-    return None if completed(nbformat.read(target, as_version=4)) else f"{source.name} did not finish: its kernel died or was stopped"
+        with contextlib.suppress(OSError, ValueError):  # a full disk; the reason matters more
+            notebook = nbformat.read(scratch, as_version=4)
+            notebook.metadata["crack_report"] = {"failure": f"{reason}."}
+            nbformat.write(notebook, scratch)
+            os.replace(scratch, copy)
+    raise error or NotebookFailed(f"{reason} (executed copy: {copy})")
 
 
 def execute_and_render(
@@ -73,7 +56,13 @@ def execute_and_render(
     only if they do not need its results; the first NotebookFailed is raised after the pages were rendered. ``only_missing`` skips the
     notebooks whose whole executed copy the run keeps.
     """
-    parameters = {**params.given(), "run_name": run.name}
+    refuse_claimed(run, "training")
+    with claimed(run, "pages"):
+        return _execute_and_render(params, run, only_missing, timeout_s, folder)
+
+
+def _execute_and_render(params: RunParameters, run: Run, only_missing: bool, timeout_s: int | None, folder: Path) -> Path:
+    parameters = {**portable(params.given()), "run_name": run.name}
     failed: dict[str, BaseException] = {}
     for number, name in enumerate(NOTEBOOKS, start=1):
         if only_missing and is_kept(name, run, parameters, folder):
@@ -81,10 +70,10 @@ def execute_and_render(
         print(f"[{number}/{len(NOTEBOOKS)}] {name}", flush=True)
         try:
             execute(name, run, parameters, timeout_s, folder)
-        except (NotebookFailed, KeyboardInterrupt) as error:
+        except (NotebookFailed, Interrupted) as error:
             failed[name] = error
             goes_on = run.is_trained if name in ("explore", "train") else run.is_evaluated
-            if isinstance(error, KeyboardInterrupt) or not goes_on:
+            if isinstance(error, Interrupted) or not goes_on:
                 break
     shown = [name for name in NOTEBOOKS if (name in failed and run.notebook(name).is_file()) or is_kept(name, run, parameters, folder)]
     if not failed:
@@ -123,6 +112,11 @@ def _known(source: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def compare(runs: list[str], name: str, missing: Collection[str] = ()) -> Path:
     """Execute compare.ipynb on evaluated runs and render ``report/NAME/index.html``, even if the notebook failed (NotebookFailed)."""
+    with claimed(Run(name), "pages"):
+        return _compare(runs, name, missing)
+
+
+def _compare(runs: list[str], name: str, missing: Collection[str]) -> Path:
     try:
         execute("compare", Run(name), {"runs": " ".join(runs), "page": name, "missing": " ".join(missing)})
     except NotebookFailed:

@@ -50,7 +50,7 @@ def parameters_table(resolved: dict[str, Any]) -> pd.DataFrame:
 
 def other_parameters_table(resolved: dict[str, Any]) -> pd.DataFrame:
     """The parameters that the write-up's table lacks, without folders: people pass pages on."""
-    hidden = {*WRITE_UP_PARAMETERS, *FOLDERS, "run_name", "given", "data"}
+    hidden = {*WRITE_UP_PARAMETERS, *FOLDERS, "format", "run_name", "given", "data"}
     return _values({name: value for name, value in resolved.items() if name not in hidden})
 
 

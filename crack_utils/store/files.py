@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import os
 import pickle
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
@@ -16,20 +17,26 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 
-from crack_utils.config import PARAMETER_DEFAULTS, RunParameters, check_run_name, parse_parameters
+from crack_utils.config import check_run_name
 from crack_utils.errors import MissingRun
 
 if TYPE_CHECKING:
     import torch
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]  # of an installed package: a folder that holds nothing of this project
+SHIPPED = next(folder for folder in (REPOSITORY / "crack_utils" / "shipped", REPOSITORY) if folder.is_dir())  # of notebooks and runs/
+STATE = ("model", "optimizer", "history", "best", "images", "difficulty", "uses")  # every checkpoint has these
+FORMAT = 2  # of params.json, metrics.json and the checkpoint; a change of their content raises this number
 HISTORY_COLUMNS = ["epoch", "loss", "loss_segmentation", "loss_decision"]  # then the columns of other loss terms
 LATER_COLUMNS = ["learning_rate", "time_s", "val_precision", "val_recall", "val_f1", "val_seg_threshold", "val_decision_ap"]
 
 
 def home() -> Path:
-    """The folder with ``runs/``, ``report/`` and ``data/``: the repository, or the folder that CRACK_HOME names."""
-    return Path(os.environ.get("CRACK_HOME") or REPOSITORY)
+    """The folder with ``runs/``, ``report/`` and ``data/``: the folder that CRACK_HOME names, or the repository.
+
+    For a package that is installed without the repository: the current folder.
+    """
+    return Path(os.environ.get("CRACK_HOME") or (REPOSITORY if SHIPPED == REPOSITORY else Path.cwd()))
 
 
 def sample_folder() -> Path:
@@ -50,6 +57,11 @@ def report_index() -> Path:
 def relative_url(target: Path, page: Path) -> str:
     """The address of a file in a link on a page."""
     return quote(Path(os.path.relpath(target, page.parent)).as_posix())
+
+
+def timestamp() -> str:
+    """The time now, in UTC."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @contextlib.contextmanager
@@ -112,29 +124,16 @@ class Json(Artifact):
             return values
 
 
-class Parameters(Json):
-    """The run's parameters and the facts of its data."""
+def check_format(path: Path, values: dict[str, Any], keys: Collection[str], step: str) -> None:
+    """Raise MissingRun for a file of a later version, and for a file of an earlier version that lacks one of the keys.
 
-    def save(self, params: RunParameters, resolved: dict[str, Any], facts: dict[str, Any]) -> None:
-        """Write the file: ``params`` as given, the values used instead of defaults such as "auto" (``resolved``), and the data's facts."""
-        name = self.path.parent.relative_to(home() / "runs").as_posix()
-        super().save({"run_name": name, **params.as_dict(), **resolved, "given": params.as_dict(), "data": facts})
-
-    def load(self) -> RunParameters:
-        """The parameters as they were given."""
-        return parse_parameters(self.resolved()["given"])
-
-    def resolved(self) -> dict[str, Any]:
-        """The whole file. Parameters that a run of an earlier version lacks have their defaults."""
-        values = super().load()
-        with reading(self.path):
-            if not {"given", "data"} <= set(values):
-                raise ValueError("the file holds no parameters")
-        return {**PARAMETER_DEFAULTS, **values}
-
-    def facts(self) -> dict[str, Any]:
-        """The facts of the data (see :func:`crack_utils.data.data_facts`)."""
-        return self.resolved()["data"]
+    Earlier versions wrote no format. ``step`` is the command that makes the file again.
+    """
+    if values.get("format", 1) > FORMAT:
+        raise MissingRun(f"{path} has format {values['format']}, and this version reads formats up to {FORMAT}; update the program")
+    lacking = [key for key in keys if key not in values.get("data", values)] if "format" not in values else []
+    if lacking:
+        raise MissingRun(f"{path} is of an earlier version and lacks {', '.join(lacking)}; remove the file and {step} the run again")
 
 
 class Provenance(Json):
@@ -199,10 +198,10 @@ class Weights(Artifact):
     """A network's state dict. torch is imported only when weights are read or written."""
 
     def save(self, model: "torch.nn.Module") -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        with written_whole(self.path) as scratch:
-            save_file({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}, scratch)
+        # Written by Python: an error of safetensors does not tell a full disk from a damaged file.
+        write_bytes(self.path, save({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}))
 
     def load_into(self, model: "torch.nn.Module") -> None:
         from safetensors.torch import load_file
@@ -217,12 +216,16 @@ class Checkpoint(Artifact):
     def save(self, state: dict[str, Any]) -> None:
         import torch
 
-        with written_whole(self.path) as scratch:
-            torch.save(state, scratch)
+        with written_whole(self.path) as scratch, scratch.open("wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
 
     def load(self) -> dict[str, Any] | None:
         """The state, or None if there is no checkpoint."""
         import torch
 
+        if not self.exists:
+            return None
         with reading(self.path) as path:
-            return torch.load(path, map_location="cpu", weights_only=True) if self.exists else None
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        check_format(self.path, state, STATE, "train")
+        return state

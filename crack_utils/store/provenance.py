@@ -1,7 +1,6 @@
 """What a run is computed with. No value names a user, a host or a folder of the machine, because people pass pages on."""
 
 import contextlib
-import datetime
 import importlib.metadata
 import platform
 import re
@@ -12,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import crack_utils
-from crack_utils.store.files import REPOSITORY
+from crack_utils.store.files import REPOSITORY, timestamp
 from crack_utils.store.run import Run
 
 PACKAGES = (
     *("crack-utils", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "opencv-python-headless", "scikit-image"),
     *("safetensors", "pydantic", "matplotlib", "segmentation-models-pytorch", "papermill", "nbconvert", "ipywidgets"),
 )
-SESSION_STATE = ("machine", "device", "python", "os", "packages", "code")  # may differ between the sessions of a run
+SESSION_STATE = ("machine", "threads", "device", "python", "os", "packages", "code")  # may differ between the sessions of a run
 
 
 @contextlib.contextmanager
-def recorded(run: Run, step: str, hardware: dict[str, str]) -> Iterator[None]:
+def recorded(run: Run, step: str, hardware: dict[str, Any]) -> Iterator[None]:
     """Record in provenance.json the software and hardware of the block and the time that the block takes, even if the block fails.
 
     The step is training or evaluation. A resumed training adds its time to the time of its earlier sessions. The other values are those
@@ -45,9 +44,9 @@ def recorded(run: Run, step: str, hardware: dict[str, str]) -> Iterator[None]:
         run.provenance.save(kept | {step: session})
 
 
-def timestamp() -> str:
-    """The time now, in UTC."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def trained_with(run: Run) -> int | None:
+    """The number of CPU threads that trained the run; None if it is not known."""
+    return run.provenance.load().get("training", {}).get("threads")
 
 
 def software() -> dict[str, Any]:
@@ -66,7 +65,7 @@ def software() -> dict[str, Any]:
 
 def changed_state(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The values of SESSION_STATE that differ between two sessions."""
-    return [name for name in SESSION_STATE if one[name] != other[name]]
+    return [name for name in SESSION_STATE if one.get(name) != other.get(name)]
 
 
 def commit(repository: Path) -> dict[str, Any]:

@@ -1,18 +1,16 @@
 """A run: a folder below ``runs/``, the files in this folder, its lock, and the epoch of its weights."""
 
-import contextlib
 import dataclasses
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from crack_utils.config import RunParameters, check_run_name, is_run_name
-from crack_utils.errors import MissingRun, UserError
-from crack_utils.store import files
+from crack_utils.errors import MissingRun
+from crack_utils.store import files, formats
 
 if TYPE_CHECKING:
     import torch
@@ -27,16 +25,17 @@ class Run:
 
     name: str
 
-    params = files.Parameters("params.json")
+    params = formats.Parameters("params.json")
     history = files.History("history.csv")
     log = files.Log("train.log")
-    checkpoint = files.Checkpoint("checkpoint.pt")  # only until the training finishes, and so is the next file
-    best = files.Weights("best.safetensors")
+    status = files.Json("status.json")
+    checkpoint = files.Checkpoint("checkpoint.pt")  # only until the training finishes
+    best = files.Weights("best.safetensors")  # earlier versions kept the best weights beside the checkpoint
     model = files.Weights("model.safetensors")  # this file says that the training has finished
     chosen = files.Json("chosen.json")
     per_image = files.PerImage("per_image.csv")
     curves = files.Table("curves.csv", index="threshold")  # scores of test and, as ``val_...``, of the split that chose the thresholds
-    metrics = files.Json("metrics.json")  # this file says that the evaluation has finished
+    metrics = formats.Metrics("metrics.json")  # this file says that the evaluation has finished
     provenance = files.Provenance("provenance.json")
 
     def __post_init__(self):
@@ -48,7 +47,9 @@ class Run:
         return files.home() / "runs" / self.name
 
     def path(self, file_name: str) -> Path:
-        """The path of a file in the run's folder."""
+        """The path of a file in the run's folder. Raise MissingRun for a name that leaves the folder, as a damaged file may hold."""
+        if Path(file_name).is_absolute() or ".." in Path(file_name).parts:
+            raise MissingRun(f"run {self.name} names the file {file_name!r}, which is outside its folder; do not trust this run")
         return self.folder / file_name
 
     def notebook(self, name: str) -> Path:
@@ -83,7 +84,7 @@ def find_run(run_name: str | None) -> Run:
 
 
 def finish_training(run: Run, model: "torch.nn.Module") -> None:
-    """Write the final weights and remove the files that only an unfinished training needs."""
+    """Write the final weights and remove the checkpoint, which only an unfinished training needs."""
     run.model.save(model)
     for file in (run.checkpoint, run.best):
         file.path.unlink(missing_ok=True)
@@ -91,33 +92,11 @@ def finish_training(run: Run, model: "torch.nn.Module") -> None:
 
 def forget_results(run: Run) -> None:
     """Remove the results of a training and an evaluation, before another training starts in the same folder."""
-    names = [artifact.path for artifact in vars(Run).values() if isinstance(artifact, files.Artifact)]
+    names = [artifact.path for name, artifact in vars(Run).items() if isinstance(artifact, files.Artifact) and name != "status"]
     executed = ["train.ipynb", "evaluate.ipynb", "visualize.ipynb", "report.ipynb"]
     for name in [*names, *executed, "predictions/val.npz", "predictions/test.npz"]:
         run.path(name).unlink(missing_ok=True)
     shutil.rmtree(run.path("examples"), ignore_errors=True)
-
-
-@contextlib.contextmanager
-def claimed(run: Run) -> Iterator[None]:
-    """Keep other processes out of the run's folder. Raise UserError if another process trains or evaluates the run already."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(FileLock(run.path(".lock"), timeout=0))
-        except Timeout:
-            advice = "wait until that process ends, or choose another run_name"
-            raise UserError(f"run {run.name} is in the hands of another process; {advice}") from None
-        yield
-
-
-def is_claimed(run: Run) -> bool:
-    """Whether another process trains or evaluates this run."""
-    if not run.path(".lock").is_file():
-        return False
-    with contextlib.suppress(UserError), claimed(run):
-        return False
-    return True
 
 
 @dataclasses.dataclass(frozen=True)

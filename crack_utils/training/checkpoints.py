@@ -49,6 +49,11 @@ class Position:
             torch.cuda.set_rng_state(rng["cuda"], device)
 
 
+def copied(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of a network's weights in the main memory."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
 def training_state(training: "Training") -> dict[str, Any]:
     """The state that the same run needs to go on after its last epoch."""
     return {
@@ -56,9 +61,18 @@ def training_state(training: "Training") -> dict[str, Any]:
         "optimizer": training.optimizer.state_dict(),
         "history": training.history,
         "best": training.best,
+        "best_model": training.best_model,  # in the same file: weights and checkpoint are whole or absent together
         "images": training.stems,
         **training.memory.state(),
     }
+
+
+def stopped_state(training: "Training", time_s: float) -> dict[str, Any]:
+    """The state inside an epoch. The resumed run draws the epoch again, so the state holds the memory from before the epoch."""
+    cuda = {"cuda": torch.cuda.get_rng_state(training.device)} if training.device.type == "cuda" else {}
+    rng = {"cpu": torch.get_rng_state()} | cuda
+    position = Position(torch.from_numpy(training.results[:, : training.n_done].copy()), rng, time_s)
+    return training_state(training) | training.memory_before | {"position": vars(position)}
 
 
 def resume(training: "Training", state: dict[str, Any]) -> None:
@@ -66,9 +80,13 @@ def resume(training: "Training", state: dict[str, Any]) -> None:
     if state["images"] != training.stems:
         name, folder = training.run.name, training.run.folder
         raise UserError(f"run {name} began with other training images; choose another run_name, or remove {folder}")
+    if "best_model" not in state and training.run.best.exists:  # a checkpoint of an earlier version
+        training.run.best.load_into(training.model)
+        state["best_model"] = copied(training.model)
     training.model.load_state_dict(state["model"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.history = state["history"]
     training.best = state["best"]
+    training.best_model = state.get("best_model")
     training.memory.restore(state)
     training.position = Position(**state.get("position", {}))

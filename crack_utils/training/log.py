@@ -76,6 +76,17 @@ def description(training: "Training") -> Iterator[str]:
     yield f"Network: {params.architecture} with {count_parameters(training.model):,} parameters"
 
 
+def not_a_number(training: "Training", stems: list[str]) -> str:
+    """The message for a loss that is no number: where the training stands, and what to try."""
+    params, epoch = training.params, len(training.history) + 1
+    done = epoch - 1 - (epoch - 2) % params.validation_n_epochs if epoch > 1 else 0
+    kept = f"the checkpoint after epoch {done} is kept" if done else "there is no checkpoint yet"
+    return (
+        f"the loss is no longer a number in epoch {epoch}, after {training.n_done} images, at {', '.join(stems)}; {kept}; "
+        f"lower learning_rate {params.learning_rate} in a run with another run_name, or look at these images"
+    )
+
+
 def epoch_line(params: RunParameters, history: list[dict[str, float]]) -> str:
     """The last epoch's losses, and the time left as guessed from the last five epochs."""
     row, recent = history[-1], [earlier["time_s"] for earlier in history[-5:]]

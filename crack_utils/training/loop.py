@@ -11,21 +11,22 @@ import torch
 
 from crack_utils.config import RunParameters
 from crack_utils.data import RunData, batches
-from crack_utils.errors import UserError
+from crack_utils.errors import Interrupted, UserError
 from crack_utils.store import Run, chosen_epoch, finish_training
 from crack_utils.training import log
-from crack_utils.training.checkpoints import Position, resume, training_state, update_best
+from crack_utils.training.checkpoints import Position, copied, resume, stopped_state, training_state, update_best
 from crack_utils.training.losses import UNWEIGHTED
 from crack_utils.training.sampling import ImageMemory, hardest, plan_epoch
+from crack_utils.training.signals import StopSignals
 from crack_utils.training.step import Parts, build_optimizer, is_checkpoint_epoch, learning_rate, positive_weights
 
 
 class _Stopped(Exception):
-    """The watcher stopped the training inside an epoch."""
+    """The watcher or a signal stopped the training inside an epoch."""
 
 
 class Training:
-    """The state of one training, and its loop."""
+    """The state of one training, and its loop. A training goes on where the run's checkpoint stands."""
 
     def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device, watcher: log.Watcher, parts: Parts):
         self.run, self.params, self.data, self.device, self.watcher, self.parts = run, params, data, device, watcher, parts
@@ -40,39 +41,51 @@ class Training:
         self.history: list[dict[str, float]] = []
         self.memory, self.position = ImageMemory(len(self.dataset)), Position()
         self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}  # the best figures may be of different epochs
+        self.best_model: dict[str, torch.Tensor] | None = None
+        self.signals = StopSignals()
+        if state := run.checkpoint.load():
+            resume(self, state)
 
     def fit(self) -> None:
-        """Train the epochs that the checkpoint lacks, and save the chosen weights, unless the watcher stops the training before."""
-        params, run, state = self.params, self.run, self.run.checkpoint.load()
-        if state:
-            resume(self, state)
-        run.log.add(log.announcement(self))
-        for line in () if state else log.description(self):
-            run.log.add(line)
-        for epoch in range(len(self.history), params.epochs):
-            started = time.perf_counter() - self.position.time_s
-            try:
-                losses = self._train_epoch(epoch)
-            except _Stopped:
-                self._stop(time.perf_counter() - started)
-                return
-            self.position = Position()
-            row = {"epoch": epoch + 1, **losses, "learning_rate": self.optimizer.param_groups[0]["lr"]}
-            row["time_s"] = round(time.perf_counter() - started, 2)
-            self.history.append(row)
-            run.log.add(log.epoch_line(params, self.history))
-            if is_checkpoint_epoch(params, epoch) and params.validate:
-                self._validate(row)
-            run.history.save(self.history)
-            if is_checkpoint_epoch(params, epoch):
-                run.checkpoint.save(training_state(self))
-            self.watcher.on_epoch(self)
-        self._finish()
+        """Train the epochs that the checkpoint lacks, and save the chosen weights.
+
+        Raises:
+            Interrupted: the watcher or a signal stopped the training. The checkpoint holds everything done.
+        """
+        self.run.log.add(log.announcement(self))
+        for line in () if self.run.checkpoint.exists else log.description(self):
+            self.run.log.add(line)
+        with self.signals:
+            for epoch in range(len(self.history), self.params.epochs):
+                started = time.perf_counter() - self.position.time_s
+                try:
+                    self._complete(epoch, started)
+                except _Stopped:
+                    del self.history[epoch:]
+                    raise self._stop(time.perf_counter() - started) from None
+            self._finish()
+        if self.signals.number:
+            raise Interrupted("the training has finished", self.signals.number)
+
+    def _complete(self, epoch: int, started: float) -> None:
+        """Train an epoch, validate, and save."""
+        params, run, is_checkpoint = self.params, self.run, is_checkpoint_epoch(self.params, epoch)
+        row = {"epoch": epoch + 1, **self._train_epoch(epoch), "learning_rate": self.optimizer.param_groups[0]["lr"]}
+        row["time_s"] = round(time.perf_counter() - started, 2)
+        self.history.append(row)
+        run.log.add(log.epoch_line(params, self.history))
+        if is_checkpoint and params.validate:
+            self._validate(row)
+        self.position = Position()
+        run.history.save(self.history)
+        if is_checkpoint:
+            run.checkpoint.save(training_state(self))
+        self.watcher.on_epoch(self)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         """Train on the epoch's images, then once more on the hardest. Returns the mean losses of the first pass."""
         params, terms = self.params, self.parts.terms
-        self._memory_before = self.memory.state()
+        self.memory_before = self.memory.state()
         rng = np.random.default_rng([params.seed, epoch])
         # Networks with dropout draw from torch's generator.
         torch.manual_seed(int(np.random.SeedSequence([params.seed, epoch, 1]).generate_state(1)[0]))
@@ -81,13 +94,11 @@ class Training:
             group["lr"] = learning_rate(params, epoch)
         order, counts, share = plan_epoch(params, np.array([crop.has_crack for crop in self.dataset.crops]), self.memory, rng)
         seen = np.unique(order)
-        self._n_done, self._results = 0, np.empty((len(terms) + 1, len(order) + len(hardest(seen, share))))
+        self.n_done, self.results = 0, np.empty((len(terms) + 1, len(order) + len(hardest(seen, share))))
         losses = self._train_on(order, weights, rng)[:, counts]
         again = seen[hardest(self.memory.difficulty[seen], share)]
         if len(again):
             self._train_on(rng.permutation(again), weights, rng)
-        if not (np.isfinite(losses).all() and np.isfinite(self.memory.difficulty[order]).all()):
-            raise UserError(f"the loss is no longer a number in epoch {epoch + 1}; lower learning_rate {params.learning_rate}")
         means = {f"loss_{name}": float(values.mean()) for name, values in zip(terms, losses, strict=True)}
         return {"loss": sum(weight * mean for weight, mean in zip(weights, means.values(), strict=True)), **means}
 
@@ -100,7 +111,7 @@ class Training:
         params, device = self.params, self.device
         seeds = rng.integers(2**62, size=len(order)) if params.augmentation else [None] * len(order)
         keys = [(int(index), None if seed is None else int(seed)) for index, seed in zip(order, seeds, strict=True)]
-        start = self._n_done
+        start = self.n_done
         skipped = min(len(order), max(0, self.position.n_done - start))
         if skipped:
             self._keep(order[:skipped], self.position.results[:, start : start + skipped])
@@ -111,39 +122,42 @@ class Training:
             losses, errors = self.parts.step(self.model, self.optimizer, batch.to(device), weights, self.positive, self.parts.terms)
             difficulty = losses[0] * (errors + 1) if params.hard_negative_difficulty == "loss_errors" else losses[0]
             self._keep(batch.index, torch.cat([losses, difficulty[None]]).cpu())
-            self.watcher.on_batch(self, len(self.history) + 1, self._n_done, self._results.shape[1])
-            if self.watcher.should_stop():
+            self.watcher.on_batch(self, len(self.history) + 1, self.n_done, self.results.shape[1])
+            if self.watcher.should_stop() or self.signals.number:
                 raise _Stopped
-        return self._results[:-1, start : self._n_done]
+        return self.results[:-1, start : self.n_done]
 
     def _keep(self, images: np.ndarray | torch.Tensor, results: torch.Tensor) -> None:
-        """Keep the losses and the difficulty of the epoch's next images, (terms + 1, N)."""
-        self._results[:, self._n_done : self._n_done + len(images)] = results
+        """Keep the losses and the difficulty of the epoch's next images, (terms + 1, N). Raise UserError if a loss is no number."""
+        if not torch.isfinite(results).all():
+            raise UserError(log.not_a_number(self, [self.stems[index] for index in images]))
+        self.results[:, self.n_done : self.n_done + len(images)] = results
         self.memory.difficulty[images] = results[-1]
-        self._n_done += len(images)
+        self.n_done += len(images)
 
     def _validate(self, row: dict[str, float]) -> None:
         started = time.perf_counter()
-        row.update(self.parts.validate(self.model, self.params, self.data, self.device))
+        with self.signals.raising(_Stopped()):
+            figures = self.parts.validate(self.model, self.params, self.data, self.device)
+        row.update(figures)
         is_best = update_best(self.best, row, self.params.best_model_type)
         if is_best:
-            self.run.best.save(self.model)
+            self.best_model = copied(self.model)
         self.run.log.add(log.validation_line(self.params, row, time.perf_counter() - started, is_best))
 
     def _finish(self) -> None:
         row = self.history[-1]
         if self.params.chooses_checkpoint:
-            self.run.best.load_into(self.model)
+            self.model.load_state_dict(self.best_model)
             row = self.history[self.best["epoch"] - 1]
         self.run.log.add(log.chosen_line(self.params, row))
         self.run.chosen.save(vars(chosen_epoch(self.params, row)))
         finish_training(self.run, self.model)
 
-    def _stop(self, time_s: float) -> None:
-        """Save the state inside this epoch. The resumed run draws the epoch again, so it gets the memory as it was before the epoch."""
-        rng = {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {})
-        position = Position(torch.from_numpy(self._results[:, : self._n_done].copy()), rng, time_s)
-        self.run.checkpoint.save(training_state(self) | self._memory_before | {"position": vars(position)})
+    def _stop(self, time_s: float) -> Interrupted:
+        """Save the state inside this epoch. Returns the error that ends the training."""
+        self.run.checkpoint.save(stopped_state(self, time_s))
         self.run.history.save(self.history)
-        where = f"in epoch {len(self.history) + 1} of {self.params.epochs} after {self._n_done} of {self._results.shape[1]} images"
+        where = f"in epoch {len(self.history) + 1} of {self.params.epochs} after {self.n_done} of {self.results.shape[1]} images"
         self.run.log.add(f"Stopped {where}; the same run goes on from here.")
+        return Interrupted(f"stopped {where}", self.signals.number)

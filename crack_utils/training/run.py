@@ -1,10 +1,27 @@
 """Train a run."""
 
+from typing import Any
+
+import torch
+
 from crack_utils.config import RunParameters
-from crack_utils.data import data_facts, find_data
-from crack_utils.errors import ParameterError
-from crack_utils.networks import hardware, resolve_device
-from crack_utils.store import Run, check_record_run, claimed, forget_results, recorded, sample_folder
+from crack_utils.data import data_facts, find_data, fingerprint
+from crack_utils.errors import DataError, Interrupted, ParameterError
+from crack_utils.networks import computing, resolve_device
+from crack_utils.store import (
+    Run,
+    check_data,
+    check_record_run,
+    claimed,
+    forget_results,
+    is_of_other_data,
+    recorded,
+    refuse_claimed,
+    sample_folder,
+    trained_with,
+    update_parameters,
+    with_former_data,
+)
 from crack_utils.training.log import Watcher
 from crack_utils.training.loop import Training
 from crack_utils.training.step import Parts
@@ -15,40 +32,91 @@ def train_run(
 ) -> Run:
     """Train a run, go on where its training stopped, or leave a finished training as it is.
 
-    The run's name is its folder under ``runs/``; default ``DATASET-<hash of the parameters>``. ``overwrite`` drops a training with other
-    parameters in this folder. After a ``watcher`` stopped the training, the run's ``is_trained`` is false.
+    The run's name is its folder under ``runs/``; default ``DATASET-<hash of parameters and data>``. ``overwrite`` drops a training with
+    other parameters or of other data in this folder. After a ``watcher`` stopped the training, the run's ``is_trained`` is false.
 
     Raises:
         ParameterError: the folder holds a training with other parameters, or the machine has no such device.
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or the folder holds a training of other data.
+        Interrupted: SIGINT or SIGTERM stopped the training. The same run goes on from there.
     """
     run = claim_run(params, run_name, overwrite)
-    is_same = run.params.exists and not run.params.load().differences(params)
-    if run.is_trained and is_same:
+    if run.is_trained and _is_kept(run, params, overwrite, _present_fingerprint(params)):
+        update_parameters(run, params)
         print(f"Run {run.name} has finished training before. The training is shown, not repeated.")
         return run
+    refuse_claimed(run, "training")
+    threads = trained_with(run) if run.checkpoint.exists else None
     device = resolve_device(params.device)
-    machine, data = hardware(device), find_data(params, sample_folder())
-    facts = data_facts(data)  # decodes every image, so that unusable data stops the run before any work is done
-    height, width = data.input_size
-    negatives = any(facts["counts"][split]["negatives"] for split in ("val", "test"))
-    resolved = {"device": str(device), "input_height": height, "input_width": width, "evaluate_negatives": negatives}
-    with claimed(run):
-        if not (is_same and run.checkpoint.exists):
-            forget_results(run)
-        run.params.save(params, resolved, facts)
-        with recorded(run, "training", machine):
-            Training(run, params, data, device, watcher or Watcher(), parts or Parts()).fit()
+    with computing(device, threads) as machine:
+        data = find_data(params, sample_folder())
+        facts = data_facts(data)  # decodes every image: unusable data stop the run before any work is done
+        try:
+            with claimed(run, "training"):
+                if facts := _prepared(run, params, overwrite, facts):
+                    training = Training(run, params, data, device, watcher or Watcher(), parts or Parts())  # refuses other images
+                    run.params.save(params, _resolved(facts, device), facts)
+                    with recorded(run, "training", machine):
+                        training.fit()
+        except Interrupted as stop:
+            if stop.signal:
+                raise
     return run
+
+
+def _prepared(run: Run, params: RunParameters, overwrite: bool, facts: dict[str, Any]) -> dict[str, Any] | None:
+    """Prepare the run's folder. Returns the facts of the data; None if another process finished the run while this one read the data."""
+    claim_run(params, run.name, overwrite)
+    is_kept = _is_kept(run, params, overwrite, facts["fingerprint"])
+    if run.is_trained and is_kept:
+        return None
+    if run.checkpoint.exists and is_kept:
+        return with_former_data(run, facts)
+    forget_results(run)
+    return facts
+
+
+def _resolved(facts: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """The values used instead of defaults."""
+    negatives = any(facts["counts"][split]["negatives"] for split in ("val", "test"))
+    return {"device": str(device), **{name: facts[name] for name in ("input_height", "input_width")}, "evaluate_negatives": negatives}
 
 
 def claim_run(params: RunParameters, run_name: str | None, overwrite: bool = False) -> Run:
     """The run's folder, if these parameters may use it (see :func:`train_run`)."""
     check_record_run(params.record_run)
-    run = Run(run_name or f"{params.dataset}-{params.fingerprint()}")
+    run = Run(run_name or _name(params))
     changed = run.params.load().differences(params) if run.params.exists else {}
     if changed and not overwrite:
         listed = ", ".join(f"{name} {old!r} there, {new!r} now" for name, (old, new) in changed.items())
         advice = f"choose another run_name, or remove {run.folder} (the command line has --overwrite)"
+        if "epochs" in changed:
+            advice += "; a run with more epochs is another run, because the weights of the losses depend on the number of epochs"
         raise ParameterError(f"run {run.name} holds a training with other parameters ({listed}); {advice}")
     return run
+
+
+def _name(params: RunParameters) -> str:
+    """The name of a run without a given name: equal parameters and equal data have equal names, wherever the data lie."""
+    sha256 = fingerprint(find_data(params, sample_folder()))["sha256"] if params.data_root else None
+    return f"{params.dataset}-{params.fingerprint(sha256)}"
+
+
+def _is_kept(run: Run, params: RunParameters, overwrite: bool, present: dict[str, Any] | None) -> bool:
+    """Whether the training in the run's folder is the one that is asked for. Raise DataError if the files of its data have changed."""
+    if not run.params.exists or run.params.load().differences(params):
+        return False  # and overwrite: claim_run refuses other parameters
+    if present is None or not is_of_other_data(run, present):
+        return True
+    if not overwrite:
+        check_data(run, params, present)
+    return not overwrite
+
+
+def _present_fingerprint(params: RunParameters) -> dict[str, Any] | None:
+    """The fingerprint of the data as they are now; None for the embedded sample, and for data that cannot be found."""
+    try:
+        return fingerprint(find_data(params, sample_folder())) if params.data_root else None
+    except DataError as error:
+        print(f"Note: the data were not compared with those of the run, because they cannot be read: {error}")
+        return None

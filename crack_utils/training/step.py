@@ -79,8 +79,15 @@ def validate(model: nn.Module, params: RunParameters, data: RunData, device: tor
 
 
 def positive_weights(dataset: CropDataset, device: torch.device) -> PositiveWeights:
-    """The number of background pixels per crack pixel, and of crack-free images per cracked image; None without crack-free images."""
-    crack, pixels = sum(int(crop.mask.sum()) for crop in dataset.crops), sum(crop.mask.size for crop in dataset.crops)
+    """The number of background pixels per crack pixel, and of crack-free images per cracked image; None without crack-free images.
+
+    Counts the pixels that the network trains on: masks in the size of the input, widened by ``dilate``, without padding.
+    """
+    crack = pixels = 0
+    for index in range(len(dataset)):
+        mask, valid = dataset.labels(index)
+        crack += int((dataset.dilated(mask[None].float())[0] * valid).sum())
+        pixels += int(valid.sum())
     images = torch.tensor(dataset.negatives / dataset.positives, device=device) if dataset.negatives else None
     return PositiveWeights(torch.tensor((pixels - crack) / crack, device=device), images)
 

@@ -51,7 +51,7 @@ def test_a_member_that_fails_or_is_killed_takes_no_other_with_it(members):
 
 
 def test_a_member_in_the_hands_of_another_process_is_left_to_it(members):
-    with claimed(members[0].run):
+    with claimed(members[0].run, "training"):
         states = run_members(members[:2], lambda _: python("print('well')"), slots(1), False, lambda _: None)
     assert states == {"seed1": "failed: in the hands of another process", "seed2": "finished"}
 
@@ -128,7 +128,8 @@ def test_gpus_get_one_member_each_and_cores_are_shared(monkeypatch):
         {"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "4"},
         {"CUDA_VISIBLE_DEVICES": "1", "OMP_NUM_THREADS": "4"},
     ]
-    assert slots(most=1, gpus=gpus, cores=8) == [{"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "8"}]
+    assert slots(members=2, most=1, gpus=gpus, cores=8) == [{"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "4"}]  # a resumed sweep
+    assert slots(members=1, gpus=gpus, cores=8) == [{"CUDA_VISIBLE_DEVICES": "0", "OMP_NUM_THREADS": "8"}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(4, gpus=visible_gpus(2))] == ["3", "5", "3", "5"]
     assert visible_gpus(0) == []

@@ -54,7 +54,8 @@ def listed(home):
 
 
 def test_one_damaged_or_foreign_folder_keeps_no_run_from_the_list(home):
-    sound = {"dataset": "sample", "data": {"test_title": "the drawn sample", "drawn": True}, "given": {}}
+    facts = {"title": "the drawn sample", "test_title": "the drawn sample", "drawn": True, "counts": {}, "notes": []}
+    sound = {"dataset": "sample", "data": facts | {"input_height": 96, "input_width": 160}, "given": {}}
     runs = {
         "headers-only": {"params.json": json.dumps(sound), "history.csv": "epoch,loss,loss_segmentation\n"},
         "no-losses": {"params.json": json.dumps(sound), "history.csv": "epoch\n1\n"},

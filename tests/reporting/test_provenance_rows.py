@@ -104,7 +104,8 @@ def test_a_comparison_says_once_what_its_runs_have_in_common(home, small_data):
     train_run(small_params(small_data, seed=2), "b", parts=TINY)
     train_run(small_params(write_dataset(small_data.parent / "more", train=5), seed=1), "c", parts=TINY)
     found = comparison_rows(["a", "b", "c"])
-    hashes = [Run(name).params.load().fingerprint() for name in "abc"]
+    hashes = [Run(name).params.load().fingerprint(Run(name).params.facts()["fingerprint"]["sha256"]) for name in "abc"]
+    assert len(set(hashes)) == 3
     assert found["Parameters hash"] == "\n".join(f"{text}: {name}" for text, name in zip(hashes, "abc", strict=True))
     first, second = found["Data"].split("\n")
     assert first.endswith(": a, b") and second.endswith(": c")

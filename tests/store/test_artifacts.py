@@ -138,11 +138,11 @@ def test_an_image_may_be_called_na_and_only_an_empty_cell_is_a_missing_value(hom
 def test_forgetting_the_results_removes_every_artifact_and_no_other_file(home):
     run = Run("a")
     artifacts = [name for name, value in vars(Run).items() if isinstance(value, Artifact)]
-    assert len(artifacts) == 11
-    written = [getattr(run, name).path for name in artifacts]
+    assert len(artifacts) == 12
+    written = [getattr(run, name).path for name in artifacts if name != "status"]
     written += [run.path(name) for name in ("predictions/val.npz", "predictions/test.npz", "examples/a.jpg", "examples/b.jpg")]
     written += [run.notebook(name) for name in ("train", "evaluate", "visualize", "report")]
-    kept = [run.path("notes.txt"), run.path("predictions/mine.npz"), run.notebook("mine")]
+    kept = [run.status.path, run.path("notes.txt"), run.path("predictions/mine.npz"), run.notebook("mine")]
     for path in [*written, *kept]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()

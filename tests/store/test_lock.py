@@ -9,7 +9,7 @@ from conftest import REPOSITORY
 from crack_utils.errors import UserError
 from crack_utils.store import Run, claimed, is_claimed
 
-HOLD = "from crack_utils.store import Run, claimed\nwith claimed(Run('a')):\n    print('held', flush=True)\n    input()"
+HOLD = "from crack_utils.store import Run, claimed\nwith claimed(Run('a'), 'training'):\n    print('held', flush=True)\n    input()"
 
 
 @pytest.fixture
@@ -24,8 +24,9 @@ def holder(home):
 
 def test_a_run_in_the_hands_of_another_process_is_refused(holder):
     assert is_claimed(Run("a"))
-    message = "run a is in the hands of another process; wait until that process ends, or choose another run_name"
-    with pytest.raises(UserError, match=message), claimed(Run("a")):
+    who = rf"process {holder.pid} on \S+, training since 20\d\d-\S+Z"
+    message = rf"run a is in the hands of another process \({who}\); wait until that process ends, or choose another run_name"
+    with pytest.raises(UserError, match=message), claimed(Run("a"), "training"):
         pytest.fail("two processes hold the lock")
     assert not is_claimed(Run("b"))
 
@@ -33,7 +34,7 @@ def test_a_run_in_the_hands_of_another_process_is_refused(holder):
 def test_the_lock_is_free_again_when_its_process_ends(holder):
     holder.communicate("\n")
     assert not is_claimed(Run("a"))
-    with claimed(Run("a")):
+    with claimed(Run("a"), "training"):
         assert is_claimed(Run("a"))
     assert not is_claimed(Run("a"))
 
@@ -42,23 +43,23 @@ def test_the_lock_is_free_again_when_its_process_was_killed(holder):
     holder.kill()
     holder.wait()
     assert not is_claimed(Run("a"))
-    with claimed(Run("a")):
+    with claimed(Run("a"), "training"):
         pass
 
 
 def test_an_error_inside_frees_the_lock(home):
-    with pytest.raises(RuntimeError), claimed(Run("a")):
+    with pytest.raises(RuntimeError), claimed(Run("a"), "training"):
         raise RuntimeError
     assert not is_claimed(Run("a"))
 
 
 def test_a_folder_that_cannot_be_locked_is_not_said_to_be_in_other_hands(home):
     Run("a").path(".lock").mkdir(parents=True)
-    with pytest.raises(OSError, match="director") as caught, claimed(Run("a")):
+    with pytest.raises(OSError, match="director") as caught, claimed(Run("a"), "training"):
         pytest.fail("the lock cannot be held")
     assert "another process" not in str(caught.value)
     assert not is_claimed(Run("a"))
     (home / "runs" / "file").write_text("")
-    with pytest.raises(OSError) as caught, claimed(Run("file")):
+    with pytest.raises(OSError) as caught, claimed(Run("file"), "training"):
         pytest.fail("the lock cannot be held")
     assert "another process" not in str(caught.value)

@@ -31,8 +31,10 @@ stem,photo,decision_prob,has_crack,threshold,tp,fp,fn,predicted_px,image_px,prec
 20160222_081010_129_1,20160222_081010,0.5,True,0.415,6,0,0,6,32,1.0,1.0,1.0
 20160222_081019_1_1,20160222_081019,0.25,False,0.415,0,3,0,3,32,,,
 """
-METRICS = {"decision": {"threshold": 0.4}, "segmentation_2px": {"f1": 0.83, "threshold": 0.415}, "failures": {}}
-DATA = {"counts": {"train": {"positives": 4, "negatives": 1}}, "input_height": 64, "input_width": 128, "title": "CRACK500", "notes": []}
+FIGURES = ("crack_free", "val", "decision_ranking", "protocols", "intervals", "without_leaks", "engineering", "failures")
+METRICS = {"decision": {"threshold": 0.4}, "segmentation_2px": {"f1": 0.83, "threshold": 0.415}, **{key: {} for key in FIGURES}}
+DATA = {"counts": {"train": {"positives": 4, "negatives": 1}}, "input_height": 64, "input_width": 128}
+DATA |= {"title": "CRACK500", "test_title": "CRACK500", "drawn": False, "notes": []}
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def old_run(home):
 def test_an_old_run_is_opened_as_it_is(old_run):
     before = {path: path.read_bytes() for path in old_run.folder.rglob("*") if path.is_file()}
     assert (old_run.is_trained, old_run.is_evaluated, is_claimed(old_run)) == (True, True, False)
-    params = parse_parameters(GIVEN)
+    params = parse_parameters(GIVEN | {"data_root": str(old_run.folder.parents[1] / "photos")})  # before, folders were absolute
     assert old_run.params.load() == params
     assert {name: old_run.params.resolved()[name] for name in LATER_PARAMETERS} == {"mm_per_px": None, "num_workers": 0}
     assert old_run.params.facts() == DATA
@@ -123,7 +125,8 @@ def test_a_checkpoint_inside_an_epoch_has_the_form_of_earlier_versions(params):
     whole = train_run(params, "whole", parts=TINY)
     train_run(params, "a", watcher=Stop(batches=6), parts=TINY)
     state = Run("a").checkpoint.load()
-    assert list(state) == ["model", "optimizer", "history", "best", "images", "difficulty", "uses", "position"]
+    later = ["format", "best_model"]
+    assert set(state) == {"model", "optimizer", "history", "best", "images", "difficulty", "uses", "position", *later}
     assert list(state["position"]) == ["results", "rng", "time_s"]
     assert state["position"]["results"].shape == (3, 4)  # segmentation loss, decision loss and difficulty of four images
     assert set(state["best"]) == {"epoch", "val_f1", "val_decision_ap"}

@@ -8,7 +8,7 @@ import torch
 from conftest import TINY, TinyNet, small_params, write_dataset
 from tiny_training import StopInEpoch, watch_steps
 
-from crack_utils.errors import MissingRun, UserError
+from crack_utils.errors import DataError, MissingRun, UserError
 from crack_utils.evaluation import evaluate_run
 from crack_utils.store import Run
 from crack_utils.training import Watcher, train_run
@@ -40,8 +40,12 @@ def test_a_training_does_not_go_on_with_other_images(home, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train_run(params, "a", watcher=StopInEpoch(2), parts=TINY)
     write_dataset(root, train=6)
-    with pytest.raises(UserError, match="run a began with other training images; choose another run_name, or remove "):
+    message = r"the data set are not those that run a began with \(17 files with hash \w{8} then, 21 files with hash \w{8} now\)"
+    with pytest.raises(DataError, match=message):
         train_run(params, "a", parts=TINY)
+    with pytest.raises(UserError, match="run a began with other training images; choose another run_name, or remove "):
+        train_run(dataclasses.replace(params, changed_data=True), "a", parts=TINY)
+    assert train_run(params, "a", overwrite=True, parts=TINY).is_trained
 
 
 # --- stopped by a watcher

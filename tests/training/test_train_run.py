@@ -145,7 +145,7 @@ def test_the_family_trains_and_is_evaluated_by_its_name(home, small_data, archit
 
 
 def test_two_processes_do_not_train_one_run(home, small_data):
-    with claimed(Run("a")), pytest.raises(UserError, match="run a is in the hands of another process"):
+    with claimed(Run("a"), "training"), pytest.raises(UserError, match="run a is in the hands of another process"):
         train_run(small_params(small_data), "a", parts=TINY)
     assert not Run("a").params.exists
     train_run(small_params(small_data), "a", parts=TINY)
