@@ -25,6 +25,7 @@ from crack_utils.config import kills_for_memory
 from crack_utils.errors import Interrupted
 from crack_utils.reporting.exporter import completed
 
+STOPPED = "{} was stopped"
 ENDING_S = 60  # how long a kernel may save its work after it was told to end
 
 
@@ -105,7 +106,8 @@ def execute_notebook(source: Path, target: Path, parameters: dict[str, Any], tim
                 execution.signals *= 2
         reason = future.result()
     if execution.signals:
-        raise Interrupted(f"{source.name} was stopped before it finished", execution.signals[0])
+        is_told = reason and reason.startswith(STOPPED.format(source.name))
+        raise Interrupted(reason if is_told else f"{STOPPED.format(source.name)} before it finished", execution.signals[0])
     return reason
 
 
@@ -118,6 +120,8 @@ def _with_papermill(execution: _Execution, source: Path, target: Path, parameter
         try:
             papermill.execute_notebook(source, target, parameters, progress_bar=False, stdout_file=sys.stdout, **kernel, **options)
         except PapermillExecutionError as error:
+            if error.ename in ("Interrupted", "KeyboardInterrupt"):
+                return STOPPED.format(source.name) + (f": {error.evalue}" if error.evalue else " before it finished")
             return f"{source.name} stopped. {error.ename}: {error.evalue}"
         except CellTimeoutError:
             return f"{source.name} did not finish: a cell took longer than {timeout_s} s"
@@ -125,7 +129,7 @@ def _with_papermill(execution: _Execution, source: Path, target: Path, parameter
             how = execution.end_of_kernel()
             return f"{source.name} did not finish: {how}" + ("" if isinstance(error, DeadKernelError) else f" ({error})")
         except _StopRequested:
-            return f"{source.name} did not finish"
+            return f"{STOPPED.format(source.name)} before it finished"
         except OSError as error:
             return f"{source.name} stopped. {error}"
     notebook = nbformat.read(target, as_version=4)
