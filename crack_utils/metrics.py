@@ -1,4 +1,4 @@
-"""Counts, then scores; the choice of thresholds. Arrays or tensors in, plain numbers and small arrays out.
+"""Counts, then scores; the choice of thresholds. The functions take arrays or tensors, and return plain numbers and small arrays.
 
 A pixel is predicted as crack where its probability is *above* the segmentation threshold. An image is decided cracked where its
 probability is *at or above* the decision threshold.

@@ -70,8 +70,9 @@ model = build_model(parse_parameters({"architecture": "tinynet", "input_channels
 shapes = [list(logits.shape) for logits in model(torch.rand(2, 1, 64, 128))]
 print(json.dumps([type(model).__name__, shapes, count_parameters(model), PARAMETER_HELP["architecture"]]))
 """
-    help = "segdecnet, segdecnet++, segdecnet-jim, tinynet, unet or segformer"
-    assert output(package, code) == ["TinyNet", [[2, 1], [2, 1, 64, 128]], 12, help]
+    *found, help = output(package, code)
+    assert found == ["TinyNet", [[2, 1], [2, 1, 64, 128]], 12]
+    assert "tinynet" in help.replace(" or ", ", ").split(", ")
 
 
 def test_a_data_set_is_one_file_and_one_name(package, tmp_path):

@@ -353,10 +353,10 @@ def test_the_example_of_a_sweep_is_the_file_it_names():
 
 def facts():
     record, (height, width) = load_record(), CUT_SIZE
-    in_words = {0.1: "a tenth", 0.2: "a fifth", 4: "four", 5: "five", 6: "six"}
+    in_words = {0.1: "a tenth", 0.2: "a fifth", 4: "four", 5: "five", 6: "six", 7: "seven"}
     val, test = in_words[DRAWN_SHARES["val"]], in_words[DRAWN_SHARES["test"]]
     seeds = record[record["name"].str.startswith("seeds")].groupby("name")["seed"].nunique()
-    yield "README.md", f"{val} of the photos becomes the validation set and {test} the test set"
+    yield "README.md", f"{val} of the photos into the validation set, {test} into the test set"
     yield "docs/data.md", f"about {val} of the images becomes val and about {test} becomes test"
     yield "docs/data.md", f"a photo with a side above {LARGEST_UNCUT} pixels is cut into equal crops of about {width} x {height} pixels"
     yield "docs/runs.md", f"at most {UPLOAD_MB} MB"

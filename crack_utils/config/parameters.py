@@ -108,7 +108,10 @@ class RunParameters:
 
     @property
     def hard_batches(self) -> tuple[int, int, float] | None:
-        """k, b and the least share of the hard set, if ``hard_negative_mining`` has the form "k of b"."""
+        """The numbers in a ``hard_negative_mining`` of the form "k of b, min SHARE"; None for any other form.
+
+        Each batch of b images has k hard ones. At least SHARE of the images (0.1 if not given) counts as hard.
+        """
         match = checks.HARD_BATCHES.fullmatch(str(self.hard_negative_mining))
         return (int(match[1]), int(match[2]), float(match[3] or 0.1)) if match else None
 

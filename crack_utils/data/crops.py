@@ -123,7 +123,7 @@ def _read_mask(pair: Pair) -> np.ndarray:
     grey = decode(path, "RGB").max(axis=2)  # crack may have any colour
     noise = JPEG_NOISE if pair.source or path.suffix.lower() in (".jpg", ".jpeg") else 0  # merged sets were JPEG files once
     if noise < grey.max() <= 127:
-        raise DataError(f"mask {path} holds values up to {grey.max()}; crack must be brighter than 127, the rest 0")
+        raise DataError(f"mask {path} has no pixel brighter than {grey.max()}; paint cracks brighter than 127 (best: 255) and the rest 0")
     return grey > 127
 
 

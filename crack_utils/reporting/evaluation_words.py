@@ -76,8 +76,8 @@ def calibration(metrics: dict[str, Any]) -> str:
     """How far the probabilities can be taken at their word."""
     return (
         "On average over the pixels of cracked test images, probability and true share of crack differ by "
-        f"{metrics['protocols']['calibration']['ece']:.3f} (expected calibration error; 0 is perfect). On the diagonal, 70 of 100 pixels "
-        "with probability 70 % are crack. Below the diagonal, the network is too sure."
+        f"{metrics['protocols']['calibration']['ece']:.3f} (expected calibration error; 0 is perfect). A point on the diagonal means: of "
+        "100 pixels with probability 70 %, 70 are crack. Below the diagonal, the network is too sure."
     )
 
 

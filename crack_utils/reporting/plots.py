@@ -1,4 +1,4 @@
-"""Arrays in, Axes out. Colour-blind readers can tell the colours apart, and a page adapts the colours to its theme."""
+"""Functions that draw arrays on Axes. Colour-blind readers can tell the colours apart. A page adapts the colours to its theme."""
 
 import io
 from collections.abc import Sequence

@@ -105,7 +105,7 @@ def _cells(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def _known(source: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Those of the parameters that a notebook has."""
+    """Keep only the parameters that the notebook declares."""
     known = papermill.inspect_notebook(str(source))
     return {key: value for key, value in parameters.items() if key in known}
 

@@ -14,7 +14,7 @@ PAPER = "https://ieeexplore.ieee.org/stamp/stamp.jsp?tp=&arnumber=9680172"
 LOOK = {  # by column of the history or name of a figure
     "loss": "The curve should fall, steeply at first. If it jumps or rises, try a lower learning rate.",
     "loss_decision": "Does the image show a crack? Near 0.69 the network is guessing. Near 0 the network is sure and right.",
-    "loss_segmentation": "Where is the crack? The curve should fall and flatten. If it still falls at the end, longer training may help.",
+    "loss_segmentation": "Where is the crack? The curve should fall and flatten. If it does not flatten, longer training may help.",
     "validation": "If the average precision (right axis) is below 1, some crack-free image looks more cracked than a cracked one.",
     "scores": "F1 should rise and flatten. If it still rises at the end, longer training may help. If it falls, training was too long.",
 }
@@ -22,7 +22,7 @@ LOOK = {  # by column of the history or name of a figure
 
 def look(column: str) -> str:
     """What to look for in a curve: the sentences before the figure of a history's column, of ``validation`` or of ``scores``."""
-    return LOOK.get(column, "The curve should fall and flatten. If it still falls at the end, longer training may help.")
+    return LOOK.get(column, "The curve should fall and flatten. If it does not flatten, longer training may help.")
 
 
 def heading(resolved: dict[str, Any]) -> str:

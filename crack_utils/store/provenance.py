@@ -1,4 +1,4 @@
-"""What a run is computed with. No value names a user, a host or a folder of the machine, because people pass pages on."""
+"""What a run is computed with. It contains no name of a user, a host or a folder, because people share pages."""
 
 import contextlib
 import importlib.metadata

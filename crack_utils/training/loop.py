@@ -15,7 +15,7 @@ from crack_utils.errors import Interrupted, UserError
 from crack_utils.store import Run, chosen_epoch, finish_training
 from crack_utils.training import log
 from crack_utils.training.checkpoints import Position, copied, resume, stopped_state, training_state, update_best
-from crack_utils.training.losses import UNWEIGHTED
+from crack_utils.training.losses import UNWEIGHTED, used_terms
 from crack_utils.training.sampling import ImageMemory, hardest, plan_epoch
 from crack_utils.training.signals import StopSignals
 from crack_utils.training.step import Parts, build_optimizer, is_checkpoint_epoch, learning_rate, positive_weights
@@ -30,6 +30,7 @@ class Training:
 
     def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device, watcher: log.Watcher, parts: Parts):
         self.run, self.params, self.data, self.device, self.watcher, self.parts = run, params, data, device, watcher, parts
+        self.terms = used_terms(params, parts.terms)
         if params.augmentation:
             importlib.import_module("torchvision.transforms.v2")  # once here; otherwise each loader's worker would import it in every pass
         torch.manual_seed(params.seed)
@@ -84,7 +85,7 @@ class Training:
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         """Train on the epoch's images, then once more on the hardest. Returns the mean losses of the first pass."""
-        params, terms = self.params, self.parts.terms
+        params, terms = self.params, self.terms
         self.memory_before = self.memory.state()
         rng = np.random.default_rng([params.seed, epoch])
         # Networks with dropout draw from torch's generator.
@@ -119,7 +120,7 @@ class Training:
             self.position.restore_rng(device)
         for batch in batches(self.dataset, keys[skipped:], params.batch_size, params.num_workers, device.type == "cuda"):
             self.position.restore_rng(device)  # not before the loader has started, because the loader draws from the generator
-            losses, errors = self.parts.step(self.model, self.optimizer, batch.to(device), weights, self.positive, self.parts.terms)
+            losses, errors = self.parts.step(self.model, self.optimizer, batch.to(device), weights, self.positive, self.terms)
             difficulty = losses[0] * (errors + 1) if params.hard_negative_difficulty == "loss_errors" else losses[0]
             self._keep(batch.index, torch.cat([losses, difficulty[None]]).cpu())
             self.watcher.on_batch(self, len(self.history) + 1, self.n_done, self.results.shape[1])

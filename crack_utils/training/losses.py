@@ -1,6 +1,6 @@
 """The terms of the training's loss."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
@@ -75,3 +75,9 @@ TERMS = {  # mining goes by the first term
         lambda params, epoch: loss_weights(params, epoch)[1],
     ),
 }
+
+
+def used_terms(params: RunParameters, terms: Mapping[str, Term] = TERMS) -> dict[str, Term]:
+    """The terms that a run computes: the two of the write-up, and each other term that has a weight in some epoch."""
+    published = ("segmentation", "decision")
+    return {name: term for name, term in terms.items() if name in published or any(term.weight(params, n) for n in range(params.epochs))}

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from crack_utils.config import RunParameters
-from crack_utils.data import data_facts, find_data, fingerprint
+from crack_utils.data import find_data, fingerprint
 from crack_utils.errors import DataError, Interrupted, ParameterError
 from crack_utils.networks import computing, resolve_device
 from crack_utils.store import (
@@ -46,15 +46,16 @@ def train_run(
         print(f"Run {run.name} has finished training before. The training is shown, not repeated.")
         return run
     refuse_claimed(run, "training")
+    parts = parts or Parts()
     threads = trained_with(run) if run.checkpoint.exists else None
     device = resolve_device(params.device)
     with computing(device, threads) as machine:
         data = find_data(params, sample_folder())
-        facts = data_facts(data)  # decodes every image: unusable data stop the run before any work is done
+        facts = parts.facts(data)  # decodes every image: unusable data stop the run before any work is done
         try:
             with claimed(run, "training"):
                 if facts := _prepared(run, params, overwrite, facts):
-                    training = Training(run, params, data, device, watcher or Watcher(), parts or Parts())  # refuses other images
+                    training = Training(run, params, data, device, watcher or Watcher(), parts)  # refuses other images
                     run.params.save(params, _resolved(facts, device), facts)
                     with recorded(run, "training", machine):
                         training.fit()

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from crack_utils.config import RunParameters
-from crack_utils.data import Batch, CropDataset, RunData, batches
+from crack_utils.data import Batch, CropDataset, RunData, batches, data_facts
 from crack_utils.networks import build_model, predict
 from crack_utils.scoring import average_precision, choose_threshold, judge
-from crack_utils.training.losses import TERMS, UNWEIGHTED, Outputs, PositiveWeights, Term
+from crack_utils.training.losses import TERMS, UNWEIGHTED, Outputs, PositiveWeights, Term, used_terms
 
 
 def build_optimizer(model: nn.Module, params: RunParameters) -> torch.optim.Optimizer:
@@ -97,10 +97,10 @@ def measure_step(model: nn.Module, params: RunParameters, dataset: CropDataset, 
     scratch = copy.deepcopy(model)
     optimizer = build_optimizer(scratch, params)
     batch = next(batches(dataset, [i % len(dataset) for i in range(params.batch_size)], params.batch_size)).to(device)
-    times = []
+    times, terms = [], used_terms(params)
     for _ in range(3):  # the first one warms up
         started = time.perf_counter()
-        train_step(scratch, optimizer, batch, [1.0] * len(TERMS))[0].cpu()
+        train_step(scratch, optimizer, batch, [1.0] * len(terms), terms=terms)[0].cpu()
         trained = time.perf_counter()
         with torch.inference_mode():
             scratch(batch.image[:1])[0].cpu()
@@ -112,6 +112,7 @@ def measure_step(model: nn.Module, params: RunParameters, dataset: CropDataset, 
 class Parts:
     """The functions that a training is made of. A test or an experiment hands in another function."""
 
+    facts: Callable = data_facts
     build_model: Callable = build_model
     terms: Mapping[str, Term] = dataclasses.field(default_factory=lambda: TERMS)
     step: Callable = train_step
