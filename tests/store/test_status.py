@@ -89,14 +89,14 @@ def test_files_of_other_versions_are_told_in_words(home):
         run.metrics.load()
     run.metrics.path.write_text(json.dumps({"decision": {}, "segmentation_2px": {}}))
     with pytest.raises(
-        MissingRun, match="is of an earlier version and lacks crack_free, val, .*; remove the file and evaluate the run again"
+        MissingRun, match=r"is of an earlier version and lacks crack_free, val, .*; remove the file and evaluate the run again"
     ):
         run.metrics.load()
     run.params.path.write_text(json.dumps({"given": {}, "data": {"counts": {}}}))
-    with pytest.raises(MissingRun, match="is of an earlier version and lacks title, .*; remove the file and train the run again"):
+    with pytest.raises(MissingRun, match=r"is of an earlier version and lacks title, .*; remove the file and train the run again"):
         run.params.load()
     run.checkpoint.save({"model": {}})
     assert run.checkpoint.load()["format"] == 2
     run.checkpoint.save({"model": {}, "format": 3})
-    with pytest.raises(MissingRun, match="checkpoint.pt has format 3"):
+    with pytest.raises(MissingRun, match=r"checkpoint\.pt has format 3"):
         run.checkpoint.load()

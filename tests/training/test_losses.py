@@ -107,3 +107,13 @@ def test_the_two_published_terms_have_the_columns_of_earlier_versions(home, smal
         "epoch,loss,loss_segmentation,loss_decision,learning_rate,time_s,val_precision,val_recall,val_f1,val_seg_threshold,val_decision_ap"
     )
     assert run.history.path.read_text().splitlines()[0] == header
+
+
+def test_a_term_without_a_weight_is_neither_computed_nor_shown(home, small_data):
+    def fails(outputs, batch, positive):
+        pytest.fail("the term was computed")
+
+    parts = dataclasses.replace(TINY, terms=PUBLISHED | {"more": Term(fails, lambda params, epoch: 0.0)})
+    assert "loss_more" not in tiny_run(small_data, parts, decision_loss=False).history.load()
+    late = Term(PUBLISHED["segmentation"].loss, lambda params, epoch: float(epoch))
+    assert "loss_more" in tiny_run(small_data, dataclasses.replace(TINY, terms=PUBLISHED | {"more": late})).history.load()

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 
-import numpy as np
 import pytest
 import torch
 from conftest import TINY, small_params, write_dataset, write_pair
@@ -51,7 +50,7 @@ def test_other_parameters_that_another_process_trained_meanwhile_are_not_replace
         train_run(small_params(small_data, epochs=1), "a", parts=TINY)
         return TINY.facts(data)
 
-    with pytest.raises(ParameterError, match="epochs 1 there, 2 now.*a run with more epochs is another run"):
+    with pytest.raises(ParameterError, match=r"epochs 1 there, 2 now.*a run with more epochs is another run"):
         train_run(small_params(small_data), "a", parts=dataclasses.replace(TINY, facts=facts))
     assert Run("a").is_trained and Run("a").params.load().epochs == 1
 
@@ -74,7 +73,7 @@ def test_a_finished_run_says_that_its_data_changed_unless_told_otherwise(home, s
         train_run(params, "a", parts=TINY)
     train_run(dataclasses.replace(params, changed_data=True), "a", parts=TINY)
     assert run.model.path.read_bytes() == weights
-    assert not same_weights(train_run(params, "a", overwrite=True, parts=TINY), train_run(params, "b", overwrite=True, parts=TINY)) or True
+    train_run(params, "a", overwrite=True, parts=TINY)
     assert run.model.path.read_bytes() != weights
 
 
@@ -222,6 +221,7 @@ def test_augmenting_an_image_leaves_the_generators_of_gpus_alone(monkeypatch):
     assert seeded == [7]
     image, labels = torch.rand(3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.bool)
     parts = ["horizontal_flip", "color_jitter"]
+    before = torch.get_rng_state()
     one, other = (augment(image, labels, 3, parts)[0] for _ in range(2))
     assert seeded == [7] and torch.equal(one, other)
-    np.testing.assert_array_equal(torch.get_rng_state(), torch.manual_seed(7).get_state())
+    assert torch.equal(torch.get_rng_state(), before)
