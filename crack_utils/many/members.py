@@ -15,7 +15,7 @@ from typing import Any
 
 from crack_utils.config import RunParameters, check_names, check_run_name, parse_parameters, read_yaml, resolve_folders
 from crack_utils.errors import ParameterError
-from crack_utils.store import REPOSITORY, Run, home
+from crack_utils.store import SHIPPED, Run, home
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,9 @@ def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> 
         ParameterError: names the wrong value and the member.
     """
     path = Path(path)
+    if not path.is_file() and (SHIPPED / path).is_file():
+        path = SHIPPED / path
+        print(f"The configuration is the one that the program brings along: {path}", file=sys.stderr)
     values = resolve_folders(read_yaml(path), base=home())
     given: dict[str, Any] = {name: None if value in ("None", "null") else value for name, value in overrides or []}
     name = check_run_name(given.pop("run_name", _name_of(path.resolve().with_suffix(""))))
@@ -59,7 +62,7 @@ def read_members(path: Path | str, overrides: list[list[str]] | None = None) -> 
 
 
 def _name_of(file: Path) -> str:
-    homes = [folder for folder in ((home() / "runs").resolve(), REPOSITORY / "runs") if file.is_relative_to(folder)]
+    homes = [folder for folder in ((home() / "runs").resolve(), SHIPPED / "runs") if file.is_relative_to(folder)]
     return file.relative_to(homes[0]).as_posix() if homes else file.name
 
 

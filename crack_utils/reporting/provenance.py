@@ -10,7 +10,7 @@ from typing import Any
 
 from crack_utils.errors import UserError
 from crack_utils.many import read_members
-from crack_utils.store import REPOSITORY, Run, changed_state, home, software, timestamp, trained_with
+from crack_utils.store import SHIPPED, Run, changed_state, home, software, timestamp, trained_with
 
 NOT_RECORDED = "not recorded"
 TITLES = ("Run", "Parameters hash", "Data", "Code", "Packages", "Machine", "Device", "Precision", "Seed", "Started", "Duration")
@@ -90,7 +90,7 @@ def command(run: Run) -> str:
     """
     params, threads = run.params.load(), trained_with(run)
     variable = f"OMP_NUM_THREADS={threads} " if threads and run.params.resolved()["device"] == "cpu" else ""
-    for name, folder in itertools.product((run.name, os.path.dirname(run.name)), (home(), REPOSITORY)):  # a sweep's runs lie in its folder
+    for name, folder in itertools.product((run.name, os.path.dirname(run.name)), (home(), SHIPPED)):  # a sweep's runs lie in its folder
         with contextlib.suppress(UserError, OSError):  # no such file, or an unreadable one
             for member in read_members(folder / "runs" / f"{name}.yaml"):
                 if member.run == run and member.params == params:
