@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import datetime
+import errno
+import io
 import json
 import os
 import pickle
@@ -18,7 +20,7 @@ import pandas as pd
 from safetensors import SafetensorError
 
 from crack_utils.config import check_run_name
-from crack_utils.errors import MissingRun
+from crack_utils.errors import MissingRun, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]  # of an installed package: a f
 SHIPPED = next(folder for folder in (REPOSITORY / "crack_utils" / "shipped", REPOSITORY) if folder.is_dir())  # of notebooks and runs/
 STATE = ("model", "optimizer", "history", "best", "images", "difficulty", "uses")  # every checkpoint has these
 FORMAT = 2  # of params.json, metrics.json and the checkpoint; a change of their content raises this number
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 HISTORY_COLUMNS = ["epoch", "loss", "loss_segmentation", "loss_decision"]  # then the columns of other loss terms
 LATER_COLUMNS = ["learning_rate", "time_s", "val_precision", "val_recall", "val_f1", "val_seg_threshold", "val_decision_ap"]
 
@@ -67,18 +70,31 @@ def timestamp() -> str:
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A scratch path that becomes ``path`` when the block ends without an error: no reader ever meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        os.close(handle)
+        try:
+            yield Path(scratch)
+            os.chmod(scratch, 0o644)
+            os.replace(scratch, path)
+        finally:
+            Path(scratch).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the errors of a full or read-only disk into a UserError that names the file and the fix."""
     try:
-        yield Path(scratch)
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        advice = "nothing that was finished is lost; mend this, and give the same command again"
+        raise UserError(f"{path} cannot be written ({error.strerror}); {advice}") from None
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write a whole file."""
     with written_whole(path) as scratch:
         scratch.write_bytes(content)
@@ -188,9 +204,10 @@ class Log(Artifact):
 
     def add(self, line: str) -> None:
         """Add a line and print the line."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
         print(line, flush=True)
 
 
@@ -216,8 +233,9 @@ class Checkpoint(Artifact):
     def save(self, state: dict[str, Any]) -> None:
         import torch
 
-        with written_whole(self.path) as scratch, scratch.open("wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
+        file = io.BytesIO()  # torch's own writer turns the error of a full disk into one of its own
+        torch.save({"format": FORMAT, **state}, file)
+        write_bytes(self.path, file.getbuffer())
 
     def load(self) -> dict[str, Any] | None:
         """The state, or None if there is no checkpoint."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import crack_utils
+from crack_utils.errors import UserError
 from crack_utils.store.files import REPOSITORY, timestamp
 from crack_utils.store.run import Run
 
@@ -41,7 +42,8 @@ def recorded(run: Run, step: str, hardware: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         session["duration_s"] = round(before_s + time.perf_counter() - began, 2)
-        run.provenance.save(kept | {step: session})
+        with contextlib.suppress(UserError):  # a full disk; the error of the block matters more
+            run.provenance.save(kept | {step: session})
 
 
 def trained_with(run: Run) -> int | None:

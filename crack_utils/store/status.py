@@ -69,7 +69,7 @@ def claimed(run: Run, step: str) -> Iterator[None]:
             yield
         except BaseException as error:
             if step != "pages" or not is_claimed(run, "training"):  # the state is not that of another process
-                with contextlib.suppress(OSError):  # the error itself matters more than a disk that is full
+                with contextlib.suppress(OSError, UserError):  # the error itself matters more than a disk that is full
                     save_status(run, *_ending(error, step))
             raise
         save_status(run, "finished", step)
