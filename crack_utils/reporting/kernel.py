@@ -98,7 +98,7 @@ def execute_notebook(source: Path, target: Path, parameters: dict[str, Any], tim
     """
     execution = _Execution()
     with concurrent.futures.ThreadPoolExecutor(1) as pool, execution.forwarding():
-        # In a thread: in the main thread papermill would take over the signals, and kill the kernel after seconds.
+        # In a thread: in the main thread a signal would break into papermill at any point, and papermill kills a kernel after seconds.
         future = pool.submit(_with_papermill, execution, source, target, parameters, timeout_s)
         while not concurrent.futures.wait([future], timeout=1).done:
             if len(execution.signals) == 1:

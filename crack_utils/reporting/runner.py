@@ -44,7 +44,7 @@ def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | No
             notebook.metadata["crack_report"] = {"failure": f"{reason}."}
             nbformat.write(notebook, scratch)
             os.replace(scratch, copy)
-    raise error or NotebookFailed(f"{reason} (executed copy: {copy})")
+    raise error or NotebookFailed(reason, copy)
 
 
 def execute_and_render(
@@ -79,7 +79,7 @@ def _execute_and_render(params: RunParameters, run: Run, only_missing: bool, tim
     if not failed:
         return render(run, shown)
     error = next(iter(failed.values()))
-    reason = str(error).partition(" (executed copy")[0]
+    reason = getattr(error, "reason", str(error))
     print(f"Report of the finished steps: {render(run, shown, f'{reason}.')}", flush=True)
     raise error
 

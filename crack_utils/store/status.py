@@ -132,4 +132,4 @@ def _ending(error: BaseException, step: str) -> tuple[str, str, str]:
     """State, step and reason of a step that ended with an error."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", step, str(error) or "stopped from the keyboard"
-    return "failed", step, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return "failed", step, getattr(error, "reason", str(error)) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
