@@ -133,8 +133,8 @@ def check_make(words, folder):
 
 def check_pip(words, folder):
     assert words[0] == "install"
-    assert all((folder / word).is_file() for word in words if word.endswith(".txt"))
-    assert all(re.fullmatch(r"\.\[(\w+)\]", word)[1] in EXTRAS for word in words if word.startswith("."))
+    assert all((folder / word).is_file() for option, word in itertools.pairwise(words) if option == "-r")
+    assert all(re.fullmatch(r"\.\[(\w+)\]", word)[1] in EXTRAS for word in words if word.startswith(".") and word != ".")
 
 
 def check_jupyter(words, folder):

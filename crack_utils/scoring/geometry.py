@@ -46,7 +46,7 @@ def crack_geometry(mask: np.ndarray, skeleton_mask: np.ndarray | None = None) ->
     mask = np.asarray(mask, bool)
     line = skeleton(mask) if skeleton_mask is None else np.asarray(skeleton_mask, bool)
     length_px = crack_length(line)
-    widths = crack_widths(mask, line) if line.any() else np.array([math.nan])
+    widths = crack_widths(mask, line).astype(float) if line.any() else np.array([math.nan])
     return dict(
         length_px=length_px,
         width_mean_px=float(widths.mean()),

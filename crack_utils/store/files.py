@@ -174,7 +174,7 @@ class Table(Artifact):
 
     def load(self) -> pd.DataFrame:
         with reading(self.path) as path:
-            return pd.read_csv(path, index_col=self.index)
+            return pd.read_csv(path, index_col=self.index, float_precision="round_trip")
 
 
 class History(Table):
@@ -191,7 +191,8 @@ class PerImage(Table):
     def load(self) -> pd.DataFrame:
         with reading(self.path) as path:
             # An image may be called NA. Only an empty cell is a missing value, such as a score of a crack-free image.
-            frame = pd.read_csv(path, dtype={"stem": str, "photo": str}, keep_default_na=False, na_values={})
+            texts = {"stem": str, "photo": str}
+            frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={}, float_precision="round_trip")
             numbers = frame.columns.difference(["stem", "photo", "has_crack"])
             return frame.assign(**{name: pd.to_numeric(frame[name].replace("", np.nan)) for name in numbers})
 
