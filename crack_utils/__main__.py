@@ -58,7 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
     added.add_argument("--name", default="compare", help="folder under report/ for the page; default: compare")
     added = add(bench, "measure speed, memory and sizes")
-    added.add_argument("what", choices=["endurance", "evaluation", "report"], help="growth in 200 epochs, counts at 180 thresholds, or a report of 1124 test images")
+    added.add_argument(
+        "what",
+        choices=["endurance", "evaluation", "report"],
+        help="200 epochs, counts at 180 thresholds, or a report of 1124 images",
+    )
     add(parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")
     return parser
 

@@ -76,7 +76,7 @@ def count_above(prob: np.ndarray, kind: np.ndarray, kinds: int, thresholds: np.n
     for start in range(0, prob.size, CHUNK):
         level = _look_up(prob[start : start + CHUNK], thresholds)
         if is_small:  # OpenCV counts faster, and lets other threads work meanwhile
-            key = level.astype(np.uint16, copy=False) + np.uint16(size) * kind[start : start + CHUNK]
+            key = level.astype(np.uint16, copy=False) + np.multiply(size, kind[start : start + CHUNK], dtype=np.uint16)
             counted = cv2.calcHist([key[None]], [0], None, [kinds * size], [0, kinds * size]).ravel()
         else:
             counted = np.bincount(level + np.int64(size) * kind[start : start + CHUNK], minlength=kinds * size)

@@ -1,5 +1,6 @@
 """One process at a time trains or evaluates a run."""
 
+import errno
 import subprocess
 import sys
 
@@ -63,3 +64,32 @@ def test_a_folder_that_cannot_be_locked_is_not_said_to_be_in_other_hands(home):
     with pytest.raises(OSError) as caught, claimed(Run("file"), "training"):
         pytest.fail("the lock cannot be held")
     assert "another process" not in str(caught.value)
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    """A network file system that refuses to lock files."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+
+def test_on_a_file_system_without_locks_a_file_keeps_others_out(home, without_locks):
+    with claimed(Run("a"), "training"):
+        assert is_claimed(Run("a"))
+        with pytest.raises(UserError, match="in the hands of another process"), claimed(Run("a"), "training"):
+            pytest.fail("two hold the lock")
+    assert not is_claimed(Run("a"))
+
+
+def test_on_a_file_system_without_locks_the_lock_of_a_dead_process_is_taken_over(home, without_locks):
+    code = "import fcntl, os\nfrom unittest import mock\n"
+    code += f"with mock.patch('fcntl.flock', side_effect=OSError({errno.ENOLCK}, 'No locks available')):\n"
+    code += "    " + HOLD.replace("\n", "\n    ").replace("input()", "os.kill(os.getpid(), 9)")
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-9, "held\n"), done.stderr
+    assert list(Run("a").folder.glob(".lock*"))
+    with claimed(Run("a"), "training"):
+        assert is_claimed(Run("a"))
