@@ -29,6 +29,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]  # of an installed package: a f
 SHIPPED = next(folder for folder in (REPOSITORY / "crack_utils" / "shipped", REPOSITORY) if folder.is_dir())  # of notebooks and runs/
 STATE = ("model", "optimizer", "history", "best", "images", "difficulty", "uses")  # every checkpoint has these
 FORMAT = 2  # of params.json, metrics.json and the checkpoint; a change of their content raises this number
+# Before version 3.1, pandas loses the last bit of a number unless it is told not to.
+EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 HISTORY_COLUMNS = ["epoch", "loss", "loss_segmentation", "loss_decision"]  # then the columns of other loss terms
 LATER_COLUMNS = ["learning_rate", "time_s", "val_precision", "val_recall", "val_f1", "val_seg_threshold", "val_decision_ap"]
@@ -174,7 +176,7 @@ class Table(Artifact):
 
     def load(self) -> pd.DataFrame:
         with reading(self.path) as path:
-            return pd.read_csv(path, index_col=self.index, float_precision="round_trip")
+            return pd.read_csv(path, index_col=self.index, **EXACT)
 
 
 class History(Table):
@@ -192,7 +194,7 @@ class PerImage(Table):
         with reading(self.path) as path:
             # An image may be called NA. Only an empty cell is a missing value, such as a score of a crack-free image.
             texts = {"stem": str, "photo": str}
-            frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={}, float_precision="round_trip")
+            frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={}, **EXACT)
             numbers = frame.columns.difference(["stem", "photo", "has_crack"])
             return frame.assign(**{name: pd.to_numeric(frame[name].replace("", np.nan)) for name in numbers})
 
