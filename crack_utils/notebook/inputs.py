@@ -7,6 +7,7 @@ from crack_utils.errors import ParameterError
 from crack_utils.many import find_runs
 from crack_utils.notebook.showing import show, show_notice, show_notices
 from crack_utils.reporting import comparison
+from crack_utils.reporting.html import literal
 from crack_utils.store import Run, find_run, sample_folder
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def read_run(namespace: dict[str, Any], *more: str, quiet: bool = False) -> Run:
     run = find_run(None if name in (None, "") else str(name))
     which = "" if name else " (the newest finished training)"
     if not quiet:
-        show(f"Run **{run.name}**{which}.")
+        show(f"Run **{literal(run.name)}**{which}.")
         show_notices(run.params.facts())
     return run
 

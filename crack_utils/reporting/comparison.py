@@ -9,7 +9,7 @@ import pandas as pd
 from crack_utils.config import FOLDERS, UNIDENTIFYING
 from crack_utils.data import drawn_notice
 from crack_utils.many import COMPARED, by_group, chance_between_seeds, differing, paired, varied
-from crack_utils.reporting.html import Link, plain
+from crack_utils.reporting.html import Link, literal, plain
 from crack_utils.scoring import FEW_PHOTOS, LEAST_PHOTOS
 from crack_utils.store import F1_DEVIATION, F1_NOISE, Run, differences, is_comparable, relative_url, report_dir
 
@@ -124,7 +124,7 @@ def words(frame: pd.DataFrame) -> str:
     best, second = groups[0], groups[1]
     gap = best["test F1"].mean() - second["test F1"].mean()
     sentences = [
-        f"{len(frame)} runs of {len(groups)} combinations. **{best['group'].iloc[0]}** is best on val: "
+        f"{len(frame)} runs of {len(groups)} combinations. **{literal(best['group'].iloc[0])}** is best on val: "
         f"mean F1 {spread(best['val F1'])} on val and {spread(best['test F1'])} on test. The choice did not use test."
     ]
     known = chance_between_seeds(by_group(frame), len(best), len(second))
@@ -132,8 +132,9 @@ def words(frame: pd.DataFrame) -> str:
         deviation, chance = known
         says = "may be chance between seeds" if abs(gap) <= chance else "is more than chance between seeds"
         sentences.append(
-            f"Between seeds, F1 on test has a standard deviation of {deviation:.3f}. On test the second, {second['group'].iloc[0]}, is "
-            f"{abs(gap):.3f} {'below' if gap >= 0 else 'above'} the best. This gap {says} (chance reaches {chance:.3f} in 95 of 100 cases)."
+            f"Between seeds, F1 on test has a standard deviation of {deviation:.3f}. On test the second, "
+            f"{literal(second['group'].iloc[0])}, is {abs(gap):.3f} {'below' if gap >= 0 else 'above'} the best. This gap {says} "
+            f"(chance reaches {chance:.3f} in 95 of 100 cases)."
         )
     else:
         sentences.append(

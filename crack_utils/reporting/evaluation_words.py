@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 
 from crack_utils.reporting.evaluation_tables import failures_table
-from crack_utils.reporting.html import count, unit_and_scale
+from crack_utils.reporting.html import count, literal, unit_and_scale
 from crack_utils.scoring import FAR_PX, FEW_PHOTOS, LEAST_PHOTOS, RESAMPLES
 
 
 def certainty(metrics: dict[str, Any], facts: dict[str, Any]) -> str:
     """What the intervals mean, and how far a reader can trust them."""
     noun = "drawn scene" if facts["drawn"] else "photo"
-    photos = {kind.replace("_", "-"): number for kind, number in metrics["intervals"]["photos"].items() if number}
+    photos = {literal(kind.replace("_", "-")): number for kind, number in metrics["intervals"]["photos"].items() if number}
     enough = {kind: number for kind, number in photos.items() if number >= LEAST_PHOTOS}
     few = {kind: count(number, noun) for kind, number in photos.items() if kind not in enough}
     need = f"an interval needs at least {LEAST_PHOTOS}"
@@ -92,7 +92,7 @@ def leaks(metrics: dict[str, Any], resolved: dict[str, Any]) -> str:
             "relit or slightly shifted. The search may miss a copy that is enlarged, or shifted by more than a hundredth of the image."
         )
     return (
-        f"Number of test images whose photo is also in train or val, under the same or another name: {kept['images_left_out']}. "
+        f"Number of test images whose photo is also in train or val, under the same or another name: {literal(kept['images_left_out'])}. "
         "The network may have learned these images by heart. If the two columns of the table differ, trust the second."
     )
 

@@ -1,6 +1,7 @@
 """Numbers as text; tables and texts as HTML."""
 
 import html
+import re
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -9,11 +10,17 @@ from crack_utils.config import plain
 
 LONG_CELL = 40  # characters; a longer cell may break into lines
 WIDE, MANY_ROWS = 4, 40  # more columns do not fit a phone; with more rows a table is scrolled instead of stacked
+MARK = re.compile(r"[^\w\s,()./-]|(?<![^\W_])[_./-]|[_./-](?![^\W_])|(?<=\d)\)")  # may be Markdown, unlike the _ in first_trial-2
+
+
+def literal(value: Any) -> str:
+    """A name, message or value from outside for a Markdown text. A page shows every character as it is and takes none for markup."""
+    return MARK.sub(lambda mark: f"&#{ord(mark[0])};", " ".join(str(value).split()))
 
 
 def count(number: int, noun: str) -> str:
     """``1 epoch``, ``2 epochs``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return f"{literal(number)} {noun}" + ("" if number == 1 else "s")  # a damaged file may hold a text for a number
 
 
 def interval(bounds: list[float | None]) -> str:

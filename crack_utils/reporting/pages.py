@@ -24,7 +24,7 @@ from crack_utils.data import drawn_notice
 from crack_utils.errors import UserError
 from crack_utils.reporting import provenance
 from crack_utils.reporting.exporter import CrackReportExporter
-from crack_utils.reporting.html import Html, Link, folded_log, notice, to_figure
+from crack_utils.reporting.html import Html, Link, folded_log, literal, notice, to_figure
 from crack_utils.reporting.pictures import encode, overlap
 from crack_utils.reporting.words import architecture, progress
 from crack_utils.store import Run, load_examples, load_status, relative_url, report_dir, report_index, write_bytes
@@ -185,7 +185,7 @@ def render(run: Run, shown: Sequence[str], failure: str | None = None) -> Path:
 
 def unfinished(run: Run, failure: str) -> NotebookNode:
     """The notebook in place of a missing write-up. Its page says why the write-up is missing and shows what was finished."""
-    cells = [new_markdown_cell(f"# Run {run.name} " + ("has no write-up" if run.is_evaluated else "did not finish"))]
+    cells = [new_markdown_cell(f"# Run {literal(run.name)} " + ("has no write-up" if run.is_evaluated else "did not finish"))]
     facts = run.params.facts() if run.params.exists else {}
     cells += [html_cell(notice(text)) for text in [drawn_notice(facts), *facts.get("notes", [])] if text]
     history = run.history.load() if run.history.exists else pd.DataFrame()
@@ -217,7 +217,7 @@ def write_index() -> Path:
     cells = [new_markdown_cell(INTRODUCTION), *(html_cell(notice(text)) for text in _notices(rows)), html_cell(table)]
     comparisons = [run for run in runs if run.notebook("compare").is_file() and not run.params.exists]
     if comparisons:
-        links = "\n".join(f"- [{run.name}]({_link(run).href})" for run in comparisons)
+        links = "\n".join(f"- [{literal(run.name)}]({_link(run).href})" for run in comparisons)
         cells.append(new_markdown_cell(f"## Comparisons\n\n{links}"))
     write_page(new_notebook(cells=cells, metadata={"crack_report": {"broad": True}}), "Runs", target, provenance.here())
     return target

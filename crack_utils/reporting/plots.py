@@ -45,7 +45,8 @@ def plot_validation(history: pd.DataFrame, ax: Axes) -> Axes:
         right = ax.twinx()
         lines += right.plot(validated["epoch"], validated["val_decision_ap"], "--o", color=GREEN, markersize=4, label="AP (right)")
         right.set(ylabel="average precision", ylim=(0, 1.02))
-    ax.figure.legend(handles=lines, loc="outside upper center", ncols=4, frameon=False)
+    legend = ax.figure.legend(handles=lines, loc="outside upper center", ncols=4, frameon=False)
+    plt.setp(legend.get_texts(), parse_math=False)  # a name with dollar signs is no formula
     return _by_epoch(ax, "loss")
 
 
@@ -59,7 +60,8 @@ def plot_scores(history: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def _by_epoch(ax: Axes, ylabel: str, **limits: tuple[float, float]) -> Axes:
-    ax.set(xlabel="epoch", ylabel=ylabel, **limits)
+    ax.set(xlabel="epoch", **limits)
+    ax.set_ylabel(ylabel, parse_math=False)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.margins(x=0.03)
     return ax
@@ -75,7 +77,8 @@ def plot_curves(groups: dict[str, Sequence[pd.DataFrame]], column: str, ylabel: 
             ax.plot(curve.index, curve, color=color, linewidth=0.6, alpha=0.5)
         mean = pd.concat(curves, axis=1).mean(axis=1)
         ax.plot(mean.index, mean, style, color=color, linewidth=1.8, marker="." if len(mean) <= FEW else None, label=title)
-    ax.figure.legend(loc="outside lower left", frameon=False, fontsize=8)
+    legend = ax.figure.legend(loc="outside lower left", frameon=False, fontsize=8)
+    plt.setp(legend.get_texts(), parse_math=False)
     return _by_epoch(ax, ylabel)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from crack_utils.reporting.html import literal
 from crack_utils.store import DATASET, F1_DEVIATION, F1_NOISE, differences, is_comparable, load_record, published, record_rows
 
 FIGURES = {  # title: place in metrics.json; the second name is the column of the record too
@@ -31,7 +32,7 @@ def comparison_words(resolved: dict[str, Any]) -> str:
         return f"The record holds runs on CRACK500 photos. None stands beside this run, because {_why_not(resolved)}."
     name, group = resolved["record_run"], record_rows(resolved["record_run"])
     note = group["note"].iloc[0]
-    sentences = [f"The published run is **{name}** ({note})." if note else f"The published run is **{name}**."]
+    sentences = [f"The published run is **{literal(name)}**" + (f" ({literal(note)})." if note else ".")]
     if len(group) > 1:
         which = f"the mean of its {len(group)} seeds"
         if len(published(name, resolved["seed"])) == 1:
@@ -41,8 +42,8 @@ def comparison_words(resolved: dict[str, Any]) -> str:
     if _other_test_images(resolved):
         images, mine = load_record()[["tp", "fn"]].sum(axis=1).max(), resolved["data"]["test_title"]
         theirs = f"the published run was tested on all {images} official test images"
-        sentences.append(f"**The test images differ**: {theirs}, this run on the {mine}.")
-    different = f"**The two were trained differently**, which may explain a gap: {'; '.join(differences(resolved))}."
+        sentences.append(f"**The test images differ**: {theirs}, this run on the {literal(mine)}.")
+    different = f"**The two were trained differently**, which may explain a gap: {literal('; '.join(differences(resolved)))}."
     sentences.append(different if differences(resolved) else "This run has the parameters of the published run.")
     spread = f"a standard deviation of about {F1_DEVIATION}: a gap below {F1_NOISE} says nothing"
     sentences.append(f"If published runs differ only in their seed, their F1 has {spread}.")
@@ -60,12 +61,13 @@ def beside(resolved: dict[str, Any], metrics: dict[str, Any]) -> str:
     theirs = published(resolved["record_run"], resolved["seed"])["f1"].mean()
     gap, name = mine - theirs, resolved["record_run"]
     where = "below" if gap < 0 else "above"
-    return f"This F1 is {abs(gap):.3f} {where} the {theirs:.3f} of the published run {name}: {_judge(gap, resolved)}."
+    return f"This F1 is {abs(gap):.3f} {where} the {theirs:.3f} of the published run {literal(name)}: {_judge(gap, resolved)}."
 
 
 def _why_not(resolved: dict[str, Any]) -> str:
-    is_same_data = resolved["dataset"] == DATASET
-    return "its parameter record_run names no published run" if is_same_data else f"its images are those of {resolved['data']['title']}"
+    if resolved["dataset"] == DATASET:
+        return "its parameter record_run names no published run"
+    return f"its images are those of {literal(resolved['data']['title'])}"
 
 
 def _other_test_images(resolved: dict[str, Any]) -> bool:

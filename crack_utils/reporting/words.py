@@ -6,7 +6,7 @@ import pandas as pd
 
 from crack_utils.config import NETWORKS, RunParameters
 from crack_utils.data import layout_of
-from crack_utils.reporting.html import count
+from crack_utils.reporting.html import count, literal
 from crack_utils.reporting.record import beside
 from crack_utils.store import Run, load_chosen
 
@@ -28,7 +28,7 @@ def look(column: str) -> str:
 def heading(resolved: dict[str, Any]) -> str:
     """The write-up's title and the links below it, as Markdown."""
     links = f"[Paper]({PAPER}) · [Data set]({layout_of(resolved['dataset']).link or 'explore.html'}) · [Test examples](visualize.html)"
-    return f"# Results of training on {resolved['data']['title']}\n\n{links}"
+    return f"# Results of training on {literal(resolved['data']['title'])}\n\n{links}"
 
 
 def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history: pd.DataFrame) -> str:
@@ -36,21 +36,22 @@ def summary(run: Run, resolved: dict[str, Any], metrics: dict[str, Any], history
     data, scores, chosen, epochs = resolved["data"], metrics["segmentation_2px"], load_chosen(run), len(history)
     train, test, decision = data["counts"]["train"], data["counts"]["test"], metrics["decision"]
     cracked, free = decision["tp"] + decision["fn"], decision["fp"] + decision["tn"]
-    alarms = f" and raises a false alarm on {decision['fp']} of {count(free, 'crack-free one')}" if free else ""
-    decided = f"finds {decision['tp']} of {count(cracked, 'cracked image')}{alarms}"
+    alarms = f" and raises a false alarm on {literal(decision['fp'])} of {count(free, 'crack-free one')}" if free else ""
+    decided = f"finds {literal(decision['tp'])} of {count(cracked, 'cracked image')}{alarms}"
     if free and decision["fp"] == free and not decision["fn"]:
         decided = f"decides that every test image is cracked, including {count(free, 'crack-free one')}"
     said = (
-        f"Run **{run.name}**: {architecture(resolved)} was trained for {count(epochs, 'epoch')} ({history['time_s'].sum() / 60:.1f} "
-        f"minutes on {resolved['device']}) on {count(sum(train.values()), 'image')}, {train['positives']} of them with a crack. "
-        f"On the {count(test['positives'], 'cracked test image')} of {data['test_title']}, the network reaches a mean F1 of "
-        f"**{scores['f1']:.3f}** within 2 pixels (precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
+        f"Run **{literal(run.name)}**: {literal(architecture(resolved))} was trained for {count(epochs, 'epoch')} "
+        f"({history['time_s'].sum() / 60:.1f} minutes on {literal(resolved['device'])}) on {count(sum(train.values()), 'image')}, "
+        f"{train['positives']} of them with a crack. On the {count(test['positives'], 'cracked test image')} of "
+        f"{literal(data['test_title'])}, the network reaches a mean F1 of **{scores['f1']:.3f}** within 2 pixels "
+        f"(precision {scores['precision']:.3f}, recall {scores['recall']:.3f}). "
         f"{beside(resolved, metrics)} The network {decided}. {protocol(resolved)}"
     )
     if chosen is None or chosen.by is None:  # no split chose the weights, or the epoch is not known
         return said
     last = ", the last epoch: longer training may still help" if chosen.epoch == epochs else ""
-    return f"{said} The weights are those of epoch {chosen.epoch} of {epochs}{last}."
+    return f"{said} The weights are those of epoch {literal(chosen.epoch)} of {epochs}{last}."
 
 
 def progress(params: RunParameters, history: pd.DataFrame) -> str:
@@ -88,7 +89,7 @@ def losses(resolved: dict[str, Any]) -> str:
     is_balanced = resolved["dynamically_balanced_loss"]
     moves = "weight moves from the segmentation loss to the decision loss epoch by epoch, and " if is_balanced else ""
     so = " So the total changes even if nothing is learned." if is_balanced else ""
-    counts = f"In the total, {moves}the decision loss counts {resolved['delta_cls_loss']} times.{so}"
+    counts = f"In the total, {moves}the decision loss counts {literal(resolved['delta_cls_loss'])} times.{so}"
     return f"{counts} The curves of the single losses are unweighted."
 
 
@@ -125,6 +126,7 @@ def false_alarms(metrics: dict[str, Any]) -> str:
     if not free["images"]:
         return "The test set has no crack-free images, so false alarms on such images were not measured."
     return (
-        f"These means leave out crack-free images. Of {count(free['images'], 'crack-free test image')}, {free['images_with_false_alarm']} "
-        f"show predicted crack. On average over all of them, this is {100 * free['false_alarm_pixel_share']:.2f} % of the pixels."
+        f"These means leave out crack-free images. Of {count(free['images'], 'crack-free test image')}, "
+        f"{literal(free['images_with_false_alarm'])} show predicted crack. "
+        f"On average over all of them, this is {100 * free['false_alarm_pixel_share']:.2f} % of the pixels."
     )
