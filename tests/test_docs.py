@@ -132,7 +132,7 @@ def check_make(words, folder):
 
 
 def check_pip(words, folder):
-    assert words[0] == "install"
+    assert words[0] in ("install", "wheel")
     assert all((folder / word).is_file() for option, word in itertools.pairwise(words) if option == "-r")
     assert all(re.fullmatch(r"\.\[(\w+)\]", word)[1] in EXTRAS for word in words if word.startswith(".") and word != ".")
 
