@@ -21,7 +21,11 @@ class MissingRun(UserError):
 
 
 class NotebookFailed(UserError):
-    """A notebook that did not come to its end."""
+    """A notebook that did not come to its end. ``reason`` says why without the place of the executed copy."""
+
+    def __init__(self, reason: str, copy: object):
+        super().__init__(f"{reason} (executed copy: {copy})")
+        self.reason = reason
 
 
 class Interrupted(KeyboardInterrupt):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
+from papermill.translators import PythonTranslator
 
 from crack_utils.config import RunParameters
 from crack_utils.errors import Interrupted, NotebookFailed
@@ -44,7 +44,7 @@ def execute(name: str, run: Run, parameters: dict[str, Any], timeout_s: int | No
             notebook.metadata["crack_report"] = {"failure": f"{reason}."}
             nbformat.write(notebook, scratch)
             os.replace(scratch, copy)
-    raise error or NotebookFailed(f"{reason} (executed copy: {copy})")
+    raise error or NotebookFailed(reason, copy)
 
 
 def execute_and_render(
@@ -79,7 +79,7 @@ def _execute_and_render(params: RunParameters, run: Run, only_missing: bool, tim
     if not failed:
         return render(run, shown)
     error = next(iter(failed.values()))
-    reason = str(error).partition(" (executed copy")[0]
+    reason = error.reason if isinstance(error, NotebookFailed) else str(error)
     print(f"Report of the finished steps: {render(run, shown, f'{reason}.')}", flush=True)
     raise error
 
@@ -105,8 +105,10 @@ def _cells(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def _known(source: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Those of the parameters that a notebook has."""
-    known = papermill.inspect_notebook(str(source))
+    """Those of the parameters that a notebook has, whatever kernel the notebook was saved with."""
+    cells = nbformat.read(source, as_version=4).cells
+    found = [PythonTranslator.inspect(cell) for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    known = {parameter.name for parameters in found[:1] for parameter in parameters}
     return {key: value for key, value in parameters.items() if key in known}
 
 
