@@ -21,7 +21,7 @@ class MissingRun(UserError):
 
 
 class NotebookFailed(UserError):
-    """A notebook that did not come to its end. ``reason`` says why, and the message also names the executed ``copy``."""
+    """A notebook that did not come to its end. ``reason`` says why without the place of the executed copy."""
 
     def __init__(self, reason: str, copy: object):
         super().__init__(f"{reason} (executed copy: {copy})")

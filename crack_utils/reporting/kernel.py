@@ -26,6 +26,7 @@ from crack_utils.errors import Interrupted
 from crack_utils.reporting.exporter import completed
 
 STOPPED = "{} was stopped"
+EXITED = "{} did not finish: a cell called sys.exit({})"
 ENDING_S = 60  # how long a kernel may save its work after it was told to end
 
 
@@ -122,6 +123,8 @@ def _with_papermill(execution: _Execution, source: Path, target: Path, parameter
         except PapermillExecutionError as error:
             if error.ename in ("Interrupted", "KeyboardInterrupt"):
                 return STOPPED.format(source.name) + (f": {error.evalue}" if error.evalue else " before it finished")
+            if error.ename == "SystemExit":
+                return EXITED.format(source.name, error.evalue)
             return f"{source.name} stopped. {error.ename}: {error.evalue}"
         except CellTimeoutError:
             return f"{source.name} did not finish: a cell took longer than {timeout_s} s"
@@ -135,6 +138,7 @@ def _with_papermill(execution: _Execution, source: Path, target: Path, parameter
     notebook = nbformat.read(target, as_version=4)
     if completed(notebook):
         return None
-    if any(output.get("ename") == "SystemExit" for cell in notebook.cells for output in cell.get("outputs", [])):
-        return f"{source.name} did not finish: a cell called sys.exit"  # papermill takes an exit with status 0 for success
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if output.get("ename") == "SystemExit":  # papermill takes an exit with status 0 for success
+            return EXITED.format(source.name, output.evalue)
     return f"{source.name} did not finish: {execution.end_of_kernel()}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
+from papermill.translators import PythonTranslator
 
 from crack_utils.config import RunParameters
 from crack_utils.errors import Interrupted, NotebookFailed
@@ -79,7 +79,7 @@ def _execute_and_render(params: RunParameters, run: Run, only_missing: bool, tim
     if not failed:
         return render(run, shown)
     error = next(iter(failed.values()))
-    reason = getattr(error, "reason", str(error))
+    reason = error.reason if isinstance(error, NotebookFailed) else str(error)
     print(f"Report of the finished steps: {render(run, shown, f'{reason}.')}", flush=True)
     raise error
 
@@ -105,8 +105,10 @@ def _cells(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def _known(source: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Keep only the parameters that the notebook declares."""
-    known = papermill.inspect_notebook(str(source))
+    """Keep only the parameters that the notebook declares, whatever kernel the notebook was saved with."""
+    cells = nbformat.read(source, as_version=4).cells
+    found = [PythonTranslator.inspect(cell) for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    known = {parameter.name for parameters in found[:1] for parameter in parameters}
     return {key: value for key, value in parameters.items() if key in known}
 
 

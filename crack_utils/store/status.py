@@ -42,7 +42,11 @@ def load_status(run: Run) -> Status | None:
     """The state of a run; None if nobody has worked on the run yet."""
     with contextlib.suppress(MissingRun, TypeError):  # a missing or unreadable file, as runs of earlier versions have
         status = Status(**run.status.load())
-        if status.state != "running" or is_claimed(run, status.step):
+        if status.state == "running" and is_claimed(run, status.step):
+            return status
+        if {"training": run.is_trained, "evaluation": run.is_evaluated}.get(status.step):  # the results say more than the last word
+            return Status("finished", status.step, status.time)
+        if status.state != "running":
             return status
         reason = "the process ended without a word, as a process does that is killed or finds no memory"
         return Status("killed", status.step, status.time, reason)
@@ -132,4 +136,5 @@ def _ending(error: BaseException, step: str) -> tuple[str, str, str]:
     """State, step and reason of a step that ended with an error."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", step, str(error) or "stopped from the keyboard"
-    return "failed", step, getattr(error, "reason", str(error)) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    reason = getattr(error, "reason", str(error))  # of a notebook: without a folder of this machine
+    return "failed", step, reason if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -26,11 +26,23 @@ class _Stopped(Exception):
 
 
 class Training:
-    """The state of one training, and its loop. A training goes on where the run's checkpoint stands."""
+    """The state of one training, and its loop. A training goes on where the run's checkpoint stands.
 
-    def __init__(self, run: Run, params: RunParameters, data: RunData, device: torch.device, watcher: log.Watcher, parts: Parts):
+    ``watcher`` and ``signals`` stop the training: after a batch, or at once in a validation.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        params: RunParameters,
+        data: RunData,
+        device: torch.device,
+        watcher: log.Watcher,
+        parts: Parts,
+        signals: StopSignals,
+    ):
         self.run, self.params, self.data, self.device, self.watcher, self.parts = run, params, data, device, watcher, parts
-        self.terms = used_terms(params, parts.terms)
+        self.signals, self.terms = signals, used_terms(params, parts.terms)
         if params.augmentation:
             importlib.import_module("torchvision.transforms.v2")  # once here; otherwise each loader's worker would import it in every pass
         torch.manual_seed(params.seed)
@@ -43,7 +55,6 @@ class Training:
         self.memory, self.position = ImageMemory(len(self.dataset)), Position()
         self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}  # the best figures may be of different epochs
         self.best_model: dict[str, torch.Tensor] | None = None
-        self.signals = StopSignals()
         if state := run.checkpoint.load():
             resume(self, state)
 
@@ -56,17 +67,14 @@ class Training:
         self.run.log.add(log.announcement(self))
         for line in () if self.run.checkpoint.exists else log.description(self):
             self.run.log.add(line)
-        with self.signals:
-            for epoch in range(len(self.history), self.params.epochs):
-                started = time.perf_counter() - self.position.time_s
-                try:
-                    self._complete(epoch, started)
-                except _Stopped:
-                    del self.history[epoch:]
-                    raise self._stop(time.perf_counter() - started) from None
-            self._finish()
-        if self.signals.number:
-            raise Interrupted("the training has finished", self.signals.number)
+        for epoch in range(len(self.history), self.params.epochs):
+            started = time.perf_counter() - self.position.time_s
+            try:
+                self._complete(epoch, started)
+            except _Stopped:
+                del self.history[epoch:]
+                raise self._stop(time.perf_counter() - started) from None
+        self._finish()
 
     def _complete(self, epoch: int, started: float) -> None:
         """Train an epoch, validate, and save."""

@@ -24,6 +24,7 @@ from crack_utils.store import (
 )
 from crack_utils.training.log import Watcher
 from crack_utils.training.loop import Training
+from crack_utils.training.signals import StopSignals
 from crack_utils.training.step import Parts
 
 
@@ -48,20 +49,22 @@ def train_run(
     refuse_claimed(run, "training")
     parts = parts or Parts()
     threads = trained_with(run) if run.checkpoint.exists else None
-    device = resolve_device(params.device)
+    device, signals = resolve_device(params.device), StopSignals()
     with computing(device, threads) as machine:
         data = find_data(params, sample_folder())
         facts = parts.facts(data)  # decodes every image: unusable data stop the run before any work is done
         try:
-            with claimed(run, "training"):
+            with signals, claimed(run, "training"):  # a second signal does not disturb what the run notes about its end
                 if facts := _prepared(run, params, overwrite, facts):
-                    training = Training(run, params, data, device, watcher or Watcher(), parts)  # refuses other images
+                    training = Training(run, params, data, device, watcher or Watcher(), parts, signals)  # refuses other images
                     run.params.save(params, _resolved(facts, device), facts)
                     with recorded(run, "training", machine):
                         training.fit()
         except Interrupted as stop:
             if stop.signal:
                 raise
+    if signals.number and run.is_trained:
+        raise Interrupted("the training has finished", signals.number)
     return run
 
 
