@@ -215,6 +215,7 @@ def test_unusable_data_stop_the_evaluation_before_any_work_is_done(home, small_d
 
 def test_an_evaluation_by_an_earlier_version_is_not_mixed_with_this_one(home):
     run = Run("a")
-    run.metrics.save({"segmentation_2px": {}})
-    with pytest.raises(UserError, match=r"run a was evaluated by an earlier version; remove .*metrics\.json to evaluate the run again"):
+    run.folder.mkdir(parents=True)
+    run.metrics.path.write_text('{"segmentation_2px": {}}')
+    with pytest.raises(UserError, match=r"metrics\.json is of an earlier version and lacks .*; remove the file and evaluate the run again"):
         evaluate_run(run)
