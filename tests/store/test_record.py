@@ -1,8 +1,13 @@
 """The published record: its configurations say what its table says, and a measured run is set beside the right figures."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, write_dataset
 
 from crack_utils.config import PARAMETER_DEFAULTS, parse_parameters, read_yaml
 from crack_utils.errors import DataError, ParameterError
@@ -181,3 +186,19 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_ones():
 def test_a_missing_table_is_said_with_the_way_to_get_it_back(tmp_path):
     with pytest.raises(DataError, match=r"record\.csv is missing.*git checkout"):
         load_record(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_compared_with_nothing_needs_no_record(home, tmp_path):
+    package = shutil.copytree(REPOSITORY / "crack_utils", tmp_path / "alone" / "crack_utils", ignore=shutil.ignore_patterns("__pycache__"))
+    configuration = tmp_path / "a.yaml"
+    configuration.write_text(f"dataset: crack500\ndata_root: {write_dataset(tmp_path / 'd')}\nepochs: 1\nhard_negative_mining: 0\n")
+    environment = os.environ | {"PYTHONPATH": str(package.parent)}
+
+    def train(*words):
+        words = [sys.executable, "-m", "crack_utils", "train", configuration, *words]
+        return subprocess.run(words, cwd=package.parent, env=environment, capture_output=True, text=True)
+
+    assert train().returncode == 0
+    done = train("-p", "record_run", "run6_6", "-p", "run_name", "b")
+    assert done.returncode == 1 and "record.csv is missing, but belongs to the repository" in done.stderr
