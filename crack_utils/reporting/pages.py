@@ -151,7 +151,7 @@ def page_name(notebook: str) -> str:
 
 
 def render(run: Run, shown: Sequence[str], failure: str | None = None) -> Path:
-    """Render a run's pages and figures, and the list of all runs. Returns the write-up, ``report/NAME/index.html``.
+    """Render a run's pages and figures. Returns the write-up, ``report/NAME/index.html``.
 
     Args:
         shown: the notebooks whose executed copies become pages.
@@ -179,7 +179,6 @@ def render(run: Run, shown: Sequence[str], failure: str | None = None) -> Path:
         picture = Image.fromarray(overlap(example.image, *example.errors))
         picture.thumbnail((160, 90), Image.Resampling.LANCZOS)
         write_bytes(folder / THUMBNAIL, encode(picture, "WEBP", quality=70))
-    write_index()
     return folder / page_name("report")
 
 

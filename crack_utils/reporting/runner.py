@@ -10,10 +10,10 @@ import nbformat
 from papermill.translators import PythonTranslator
 
 from crack_utils.config import RunParameters
-from crack_utils.errors import Interrupted, NotebookFailed
+from crack_utils.errors import Interrupted, NotebookFailed, UserError
 from crack_utils.reporting.exporter import completed
 from crack_utils.reporting.kernel import execute_notebook
-from crack_utils.reporting.pages import NOTEBOOKS, render, write_comparison
+from crack_utils.reporting.pages import NOTEBOOKS, render, write_comparison, write_index
 from crack_utils.store import SHIPPED, Run, claimed, portable, refuse_claimed
 
 NOTEBOOK_FOLDER = SHIPPED / "notebooks"
@@ -57,8 +57,15 @@ def execute_and_render(
     notebooks whose whole executed copy the run keeps.
     """
     refuse_claimed(run, "training")
-    with claimed(run, "pages"):
-        return _execute_and_render(params, run, only_missing, timeout_s, folder)
+    try:
+        with claimed(run, "pages"):
+            page = _execute_and_render(params, run, only_missing, timeout_s, folder)
+    except BaseException:
+        with contextlib.suppress(OSError, UserError):  # a full disk; the error itself matters more
+            write_index()
+        raise
+    write_index()  # only now, because the list shows the state in which the run ended
+    return page
 
 
 def _execute_and_render(params: RunParameters, run: Run, only_missing: bool, timeout_s: int | None, folder: Path) -> Path:

@@ -129,7 +129,9 @@ def test_every_page_says_where_it_comes_from_and_how_to_repeat_it(sample_run, re
     assert rows["Run"] == "sample"
     assert rows["Parameters hash"] == run.params.load().fingerprint()
     assert run.params.facts()["fingerprint"]["sha256"][:12] in rows["Data"]
-    assert rows["To reproduce"] == "python -m crack_utils run runs/sample.yaml"
+    threads = run.provenance.load()["training"]["threads"]
+    assert f", {threads} threads, " in rows["Machine"]
+    assert rows["To reproduce"] == f"OMP_NUM_THREADS={threads} python -m crack_utils run runs/sample.yaml"
     assert {"Code", "Packages", "Machine", "Device", "Precision", "Seed", "Started", "Duration", "Evaluated"} <= set(rows)
     assert "not recorded" not in rows.values()
 

@@ -9,8 +9,9 @@ from browsing import PHONE, texts
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from crack_utils.errors import DataError
 from crack_utils.reporting.pages import ROW_TITLES, render, write_index
-from crack_utils.store import Run, write_bytes
+from crack_utils.store import Run, claimed, write_bytes
 
 reader = browsing.reader  # a fixture
 
@@ -21,12 +22,15 @@ def test_the_list_of_runs_leads_to_each_with_its_figures_and_can_be_narrowed(sam
     other = Run("trial/second")
     other.params.save(run.params.load(), {"device": "cpu"}, run.params.facts())
     render(other, shown=[], failure="train.ipynb stopped. DataError: no mask.")
+    with pytest.raises(DataError), claimed(other, "pages"):
+        raise DataError("no mask")
+    write_index()
     browser = reader("index")
     rows = browser.execute_script("return [...document.querySelectorAll('#tbl-runs tbody tr')].map(r => r.innerText)")
     assert len(rows) == 2
     assert [head.split()[0] for head in texts(browser, "#tbl-runs th")] == [title.split()[0] for title in ROW_TITLES]
     assert f"{run.metrics.load()['segmentation_2px']['f1']:.3f}" in next(row for row in rows if "finished" in row)
-    assert any("trial/second" in row and "stopped" in row for row in rows)
+    assert any("trial/second" in row and "failed: no mask" in row for row in rows)
     assert browser.find_elements(By.CSS_SELECTOR, "td svg polyline")
     assert browser.find_elements(By.CSS_SELECTOR, "td img[alt*='sample']")
     browser.find_element(By.CSS_SELECTOR, "input[type=search]").send_keys("second")
