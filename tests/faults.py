@@ -194,7 +194,7 @@ def pair(place: Place, number: int, words: tuple[str, str], before: str, rng: ra
     time.sleep(delay_s)
     second = place.start(case, place.command(words[1], case), "b")
     statuses = [process.wait(LIMIT_S) for process in (first, second)]
-    last = [(place.said(case, name) or [""])[-1] for name in "ab"]
+    last = [([line for line in place.said(case, name) if line.strip()] or [""])[-1] for name in "ab"]
     for way, status, line in zip(words, statuses, last, strict=True):
         if status and not (status == 1 and re.fullmatch(REFUSALS, line)):
             wrong.append(f"{way} ended with {status}: {line}")

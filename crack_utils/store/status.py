@@ -73,8 +73,7 @@ def claimed(run: Run, step: str) -> Iterator[None]:
             yield
         except BaseException as error:
             if step != "pages" or not is_claimed(run, "training"):  # the state is not that of another process
-                with contextlib.suppress(OSError, UserError):  # the error itself matters more than a disk that is full
-                    save_status(run, *_ending(error, step))
+                _save_ending(run, error, step)
             raise
         save_status(run, "finished", step)
 
@@ -130,6 +129,14 @@ def _refusal(run: Run) -> str:
             who = f"process {status.pid} on {status.host}, {status.step} since {status.time}"
             return f"run {run.name} is in the hands of another process ({who}); {advice}"
     return f"run {run.name} is in the hands of another process; {advice}"
+
+
+def _save_ending(run: Run, error: BaseException, step: str) -> None:
+    with contextlib.suppress(OSError, UserError):  # the error itself matters more than a disk that is full
+        try:
+            save_status(run, *_ending(error, step))
+        except KeyboardInterrupt:  # a sweep and a terminal send two signals at once, and the second comes here
+            save_status(run, *_ending(error, step))
 
 
 def _ending(error: BaseException, step: str) -> tuple[str, str, str]:

@@ -7,8 +7,9 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from crack_utils.errors import UserError
-from crack_utils.store import Run, claimed, is_claimed
+from crack_utils.errors import Interrupted, UserError
+from crack_utils.store import Run, claimed, is_claimed, load_status
+from crack_utils.store.files import Json
 
 HOLD = "from crack_utils.store import Run, claimed\nwith claimed(Run('a'), 'training'):\n    print('held', flush=True)\n    input()"
 
@@ -52,6 +53,23 @@ def test_an_error_inside_frees_the_lock(home):
     with pytest.raises(RuntimeError), claimed(Run("a"), "training"):
         raise RuntimeError
     assert not is_claimed(Run("a"))
+
+
+def test_a_second_signal_does_not_keep_the_first_from_being_noted(home, monkeypatch):
+    run, write = Run("a"), Json.save
+
+    def save(self, values):
+        if values["state"] == "interrupted" and not signals:
+            signals.append(1)
+            raise KeyboardInterrupt
+        write(self, values)
+
+    signals = []
+    monkeypatch.setattr(Json, "save", save)
+    with pytest.raises(Interrupted), claimed(run, "evaluation"):
+        raise Interrupted("stopped", 15)
+    assert signals
+    assert load_status(run).label == "interrupted: stopped"
 
 
 def test_a_folder_that_cannot_be_locked_is_not_said_to_be_in_other_hands(home):
