@@ -1,16 +1,19 @@
 """The command line: ``python -m crack_utils run runs/sample.yaml``."""
 
 import argparse
+import os
 import runpy
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from crack_utils.config import RunParameters, check_run_name, parse_parameters, resolve_folders
 from crack_utils.errors import Interrupted, UserError
-from crack_utils.many import described, find_runs, member_command, pick_member, printer, progress_table, read_members, state, text_of
+from crack_utils.many import SWEEP, described, find_runs, member_command, pick_member, printer, progress_table, read_members, state, text_of
 from crack_utils.store import REPOSITORY, Run, find_run, override
 
 
@@ -243,6 +246,15 @@ def _terminate(number: int, frame: object) -> None:
     raise Interrupted("stopped", number)
 
 
+def _follow(sweep: int) -> None:
+    """Stop this member when its sweep is gone, because a sweep that was killed cannot stop its members."""
+    while os.getppid() == sweep:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _terminate)
+    if os.environ.get(SWEEP) == str(os.getppid()):
+        threading.Thread(target=_follow, args=[os.getppid()], daemon=True).start()
     sys.exit(main())

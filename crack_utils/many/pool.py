@@ -105,6 +105,7 @@ def text_of(table: pd.DataFrame) -> str:
     return table.to_string(index=False, na_rep="", float_format="{:.4f}".format)
 
 
+SWEEP = "CRACK_SWEEP"  # this environment variable tells a member the process of its sweep
 GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
 
 
@@ -218,7 +219,9 @@ def _run_one(member: Member, command: list[str], environment: dict[str, str], pr
     log = member.run.path("output.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:  # an earlier attempt's output is overwritten
-        process = processes.start(command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+        process = processes.start(
+            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment, SWEEP: str(os.getpid())}
+        )
         status = 130 if process is None else process.wait()
     if status in (0, 130, 143):  # stopped by SIGINT or SIGTERM
         return "stopped" if status else "finished"

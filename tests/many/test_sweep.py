@@ -14,7 +14,7 @@ from crack_utils.__main__ import main
 from crack_utils.errors import ParameterError
 from crack_utils.many import progress_table, read_members, run_members, slots, state, visible_gpus
 from crack_utils.many.pool import Processes, fitted
-from crack_utils.store import Run, claimed
+from crack_utils.store import Run, claimed, load_status
 
 
 def write(home, text, name="trial"):
@@ -237,6 +237,24 @@ def test_a_sweep_survives_a_killed_member_resumes_and_compares(home, tmp_path):
     table = progress_table(read_members(path), dict.fromkeys([member.label for member in read_members(path)], "finished"))
     assert table["epoch"].tolist() == ["4/4"] * 4
     assert table["test F1"].notna().all()
+
+
+@pytest.mark.slow
+def test_members_stop_in_order_when_their_sweep_was_killed(home, tmp_path):
+    root = write_dataset(tmp_path / "d")
+    path = write(home, f"dataset: crack500\ndata_root: {root}\nepochs: 500\nvalidation_n_epochs: 1\nsweep: {{seeds: [0]}}\n")
+    run = Run("trial/seed0")
+    sweep = command(home, "-m", "crack_utils", "sweep", path, "--no-pages")
+    while not run.checkpoint.exists:
+        assert sweep.poll() is None, sweep.stdout.read()
+        time.sleep(0.05)
+    sweep.kill()
+    until = time.monotonic() + 60
+    while load_status(run).state == "running" and time.monotonic() < until:
+        time.sleep(0.2)
+    found = load_status(run)
+    assert found.state == "interrupted" and found.reason.startswith("stopped in epoch ")
+    sweep.communicate()
 
 
 def test_the_example_for_clusters_says_what_it_lacks(home, tmp_path):
