@@ -281,8 +281,8 @@ def main() -> int:
         place = Path(folder) / "place"
         tables = short(place, rng) if options.quick else whole(place, options.kills, options.pairs, rng)
     n_wrong = 0
-    for name, table in zip(("kills", "pairs"), tables, strict=True):
-        wrong = int((table["differences"] != "none").sum()) if len(table) else 0
+    for name, table in ((name, table) for name, table in zip(("kills", "pairs"), tables, strict=True) if len(table)):
+        wrong = int((table["differences"] != "none").sum())
         lost = f"; images lost and trained again: {table['lost'].sum()}" if "lost" in table else ""
         print(f"{table.to_string(index=False)}\n{len(table)} {name}: {len(table) - wrong} as promised, {wrong} not{lost}\n")
         n_wrong += wrong
