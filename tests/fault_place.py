@@ -52,6 +52,7 @@ class Place:
 
     folder: Path
     times: dict[str, float] = field(default_factory=dict)
+    unbroken: tuple[str, ...] = ("two/seed0", "two/seed1")  # the runs that stopped ones are compared with
 
     def __post_init__(self):
         for name in ("home/runs", "traces", "said", "hook"):

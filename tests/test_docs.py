@@ -183,7 +183,7 @@ def test_make_and_the_commands_without_make_are_the_same():
     rows = dict(re.findall(r"^\| [^|]+ \| `make ([\w-]+)` \| .*?`([^`]+)` \|$", text_of("README.md"), re.MULTILINE))
     plain = MAKEFILE.replace("$(BIN)", ".venv/bin").replace("$(RUN)", "sample")
     recipes = {target: recipe.strip() for target, recipe in re.findall(r"^([\w-]+): .*\n\t(.+)$", plain, re.MULTILINE)}
-    assert {target: line.split(" && ")[-1] for target, line in rows.items()} == {target: recipes[target] for target in rows}
+    assert [target for target, line in rows.items() if line != recipes[target] and not line.endswith(f" && {recipes[target]}")] == []
     assert rows.keys() == {"report", "test", "test-fast", "lab"}
 
 

@@ -5,6 +5,7 @@ import contextlib
 import glob
 import io
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -62,10 +63,15 @@ def save_figures(notebook: NotebookNode, folder: Path, prefix: str) -> None:
         data = output.get("data", {})
         key = output.get("metadata", {}).get("image/svg+xml", {}).get("key")
         if key:
-            write_bytes(folder / f"{prefix}-{key}.svg", data["image/svg+xml"].encode())
-            write_bytes(folder / f"{prefix}-{key}.png", base64.b64decode(data["image/png"]))
+            write_bytes(folder / _figure_name(prefix, key, "svg"), data["image/svg+xml"].encode())
+            write_bytes(folder / _figure_name(prefix, key, "png"), base64.b64decode(data["image/png"]))
         elif '<figure class="gallery"' in data.get("text/html", "") and (gallery := _Gallery(data["text/html"])).pictures:
-            write_bytes(folder / f"{prefix}-{gallery.key}.png", encode(_sheet([*map(_flat, gallery.pictures)]), "PNG"))
+            write_bytes(folder / _figure_name(prefix, gallery.key, "png"), encode(_sheet([*map(_flat, gallery.pictures)]), "PNG"))
+
+
+def _figure_name(prefix: str, key: str, suffix: str) -> str:
+    """The name of a figure's file. A key may come from the column of a table that a stranger wrote, and never leaves the folder."""
+    return f"{prefix}-{re.sub(r'[^A-Za-z0-9_+-]', '-', key)}.{suffix}"
 
 
 class _Gallery(HTMLParser):

@@ -3,12 +3,13 @@
 import re
 import xml.dom.minidom
 
+import nbformat
 import numpy as np
 import pytest
 from browsing import NAMES
 from PIL import Image
 
-from crack_utils.reporting.pages import GAP
+from crack_utils.reporting.pages import GAP, save_figures
 from crack_utils.store import load_predictions
 
 
@@ -43,3 +44,11 @@ def test_a_saved_row_of_pictures_shows_photo_truth_probability_and_errors(sample
     np.testing.assert_array_equal(truth[..., 0] > 127, stored.masks[0])
     levels = picture[:height, 2 * (width + GAP) :][:, :width, 0]
     assert np.corrcoef(levels.ravel(), stored.seg_probs[0].ravel())[0, 1] > 0.9
+
+
+def test_no_key_of_a_figure_leaves_the_folder(tmp_path):
+    about = {"image/svg+xml": {"key": "loss_/../../../escaped"}}
+    output = nbformat.v4.new_output("display_data", {"image/svg+xml": "<svg/>", "image/png": "AAAA"}, metadata=about)
+    save_figures(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])]), tmp_path / "a" / "figures", "train")
+    written = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(written) == ["a/figures/train-loss_----------escaped.png", "a/figures/train-loss_----------escaped.svg"]
