@@ -52,7 +52,6 @@ class Place:
 
     folder: Path
     times: dict[str, float] = field(default_factory=dict)
-    unbroken: tuple[str, ...] = ("two/seed0", "two/seed1")  # the runs that stopped ones are compared with
 
     def __post_init__(self):
         for name in ("home/runs", "traces", "said", "hook"):
@@ -80,13 +79,24 @@ class Place:
         return [*python, way.split()[0], str(self.folder / "one.yaml"), *given, *more]
 
     def start(self, case: str, command: list[str], process: str = "") -> subprocess.Popen:
-        """Start a command in a session of its own. All processes of a case have its name in their environment."""
+        """Start a command in a session of its own. All processes of a case have its trace in their environment."""
         paths = os.pathsep.join([str(self.folder / "hook"), str(REPOSITORY)])
         trace = str(self.folder / "traces" / case)
-        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "FAULTS_CASE": case, "FAULTS_TRACE": trace}
+        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "FAULTS_TRACE": trace}
         cwd = REPOSITORY / "notebooks" if "papermill" in command else REPOSITORY
         with (self.folder / "said" / f"{case}{process}.txt").open("ab") as said:
             return subprocess.Popen(command, cwd=cwd, env=environment, stdout=said, stderr=said, start_new_session=True)
+
+    def processes(self, case: str) -> list[psutil.Process]:
+        """The living processes of a case. The whole path of the trace tells them from those of another such program on this machine."""
+        found, trace = [], str(self.folder / "traces" / case)
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("FAULTS_TRACE") == trace and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
 
     def said(self, case: str, process: str = "") -> list[str]:
         """The lines that a process of a case wrote."""
@@ -97,18 +107,6 @@ class Place:
         path = self.folder / "traces" / case
         lines = [line.split() for line in path.read_text().splitlines()] if path.is_file() else []
         return [line for line in lines if since <= float(line[0]) <= until]
-
-
-def processes(case: str) -> list[psutil.Process]:
-    """The living processes of a case."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("FAULTS_CASE") == case and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def waited(condition: Callable[[], object], limit_s: float, step_s: float = 0.02) -> bool:

@@ -22,7 +22,7 @@ import pandas as pd
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from fault_place import CHECKPOINTS, EPOCHS, LIMIT_S, Place, differences, images_kept, processes, waited
+from fault_place import CHECKPOINTS, EPOCHS, LIMIT_S, Place, differences, images_kept, waited
 
 from crack_utils.store import Run, is_claimed, load_status, report_dir
 
@@ -62,7 +62,8 @@ class Kill:
             if self._ended(process) == 0:
                 break
         self._check(process.returncode == 0, f"the command does not finish: {self.place.said(self.case)[-1:]}")
-        for run, reference in zip(self.runs, self.place.unbroken, strict=False):
+        references = ["two/seed0", "two/seed1"] if self.way == "sweep" else ["one"]
+        for run, reference in zip(self.runs, references, strict=True):
             self.wrong += differences(run.name, reference)
             status = load_status(run)
             self._check(status and status.state == "finished", f"at the end the state is {status and status.label}")
@@ -105,8 +106,8 @@ class Kill:
         sent = self._send(name, process)
         status = self._ended(process)
         self.statuses.append(status)
-        waited(lambda: not processes(self.case), ORPHANS_S, 0.5)
-        for left in processes(self.case):
+        waited(lambda: not self.place.processes(self.case), ORPHANS_S, 0.5)
+        for left in self.place.processes(self.case):
             self.wrong.append(f"left over: {' '.join(left.cmdline()[1:5])}")
             left.kill()
         if self.way == "papermill" and name == "SIGTERM":
@@ -125,7 +126,7 @@ class Kill:
             words = "ipykernel_launcher" if self.way in ("run", "papermill") else "--member" if self.way == "sweep" else ""
 
             def children() -> list[psutil.Process]:
-                return [each for each in processes(self.case) if each.pid != process.pid and words in " ".join(each.cmdline())]
+                return [each for each in self.place.processes(self.case) if each.pid != process.pid and words in " ".join(each.cmdline())]
 
             waited(lambda: process.poll() is not None or children(), LIMIT_S)
             chosen = children()
@@ -207,7 +208,7 @@ def pair(place: Place, number: int, words: tuple[str, str], before: str, rng: ra
     wrong += [f"lines of the log: {counts}"] if counts else []
     status = load_status(run)
     wrong += [] if status and status.state == "finished" and not is_claimed(run) else [f"the state is {status and status.label}"]
-    wrong += [f"left over: {process.pid}" for process in processes(case)]
+    wrong += [f"left over: {process.pid}" for process in place.processes(case)]
     refused = [way for way, status in zip(words, statuses, strict=True) if status]
     row = {"pair": " / ".join(words), "before": before, "delay": f"{delay_s:.1f} s", "refused": ", ".join(refused) or "none"}
     row |= {"differences": "; ".join(wrong) or "none"}
@@ -223,7 +224,7 @@ def prepared(folder: Path, is_short: bool = False) -> Place:
     place, started = Place(folder), time.time()
     commands = {"one": place.command("run", "one"), "two": place.command("sweep", "two")}
     if is_short:
-        commands, place.unbroken = {"one": [*commands["one"], "--no-pages"]}, ("one",)
+        commands = {"one": [*commands["one"], "--no-pages"]}
     done = {name: place.start(name, command) for name, command in commands.items()}
     for name, process in done.items():
         if process.wait(LIMIT_S):
