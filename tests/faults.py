@@ -250,12 +250,12 @@ def pairs(place: Place, kinds: list[tuple[tuple[str, str], str]], rng: random.Ra
     return pd.DataFrame([pair(place, number, *kind, rng) for number, kind in enumerate(kinds)])
 
 
-SHORT_KILLS = [("train", "SIGTERM"), ("papermill", "Ctrl-C"), ("train", "SIGKILL"), ("papermill", "SIGKILL to the child")]
+SHORT_KILLS = [("train", "SIGTERM"), ("train", "SIGKILL"), ("papermill", "SIGKILL to the child")]
 SHORT_PAIRS = [(("train", "train"), "fresh"), (("train", "evaluate"), "trained"), (("evaluate", "evaluate"), "trained")]
 
 
 def short(folder: Path, rng: random.Random) -> list[pd.DataFrame]:
-    """Four kills and three pairs. Returns their tables."""
+    """Three kills and three pairs. Returns their tables."""
     place = prepared(folder, is_short=True)
     return [kills(place, SHORT_KILLS, rng, twice=0), pairs(place, SHORT_PAIRS, rng)]
 
@@ -275,7 +275,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="four kills and three pairs")
+    parser.add_argument("--quick", action="store_true", help="three kills and three pairs")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
