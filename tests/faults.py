@@ -236,13 +236,13 @@ def prepared(folder: Path, is_short: bool = False) -> Place:
 
 def kills(place: Place, kinds: list[tuple[str, str]], rng: random.Random, twice: float = 0.2) -> pd.DataFrame:
     """Kill runs, each given as (way, signal), and some twice. Two at a time, but sweeps, which are two processes, alone."""
-    todo = []
+    planned = []
     for number, (way, name) in enumerate(kinds):
         signals = [name, rng.choice([*SIGNALS])] if way != "sweep" and rng.random() < twice else [name]
-        todo.append(Kill(place, number, way, signals, random.Random(rng.random())))
+        planned.append(Kill(place, number, way, signals, random.Random(rng.random())))
     with ThreadPoolExecutor(2) as pool:
-        rows = [*pool.map(Kill.row, [kill for kill in todo if kill.way != "sweep"])]
-    return pd.DataFrame(rows + [kill.row() for kill in todo if kill.way == "sweep"])
+        rows = [*pool.map(Kill.row, [kill for kill in planned if kill.way != "sweep"])]
+    return pd.DataFrame(rows + [kill.row() for kill in planned if kill.way == "sweep"])
 
 
 def pairs(place: Place, kinds: list[tuple[tuple[str, str], str]], rng: random.Random) -> pd.DataFrame:
