@@ -24,6 +24,7 @@ from traitlets.config import Config
 from crack_utils.config import kills_for_memory
 from crack_utils.errors import Interrupted
 from crack_utils.reporting.exporter import completed
+from crack_utils.store import home
 
 STOPPED = "{} was stopped"
 EXITED = "{} did not finish: a cell called sys.exit({})"
@@ -43,14 +44,19 @@ class _Execution:
         self.killed_before = kills_for_memory()
 
     def manager(self) -> type[AsyncKernelManager]:
-        """A kernel manager that starts this Python, whatever kernel a notebook was saved with, in the folder of this process."""
+        """A kernel manager that starts this Python, whatever kernel a notebook was saved with, in the home folder.
+
+        The folders among a run's parameters are relative to the home folder, so that a run stays whole when the home folder moves.
+        """
         execution = self
 
         class Manager(AsyncKernelManager):
             kernel_spec = KernelSpec(**get_kernel_dict())
 
             async def start_kernel(self, **options: Any) -> None:
-                await super().start_kernel(**options)
+                place = home().resolve()
+                place.mkdir(parents=True, exist_ok=True)
+                await super().start_kernel(**options, cwd=str(place), env={**os.environ, "CRACK_HOME": str(place)})
                 execution.kernel = self.provisioner.process
 
         return Manager
