@@ -21,6 +21,16 @@ from crack_utils.training import TERMS, Parts
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items):
+    """Side by side, tests that share a costly fixture stay in one process, and the longest work begins first."""
+    for item in items:
+        if "sample_home" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("sample"))
+        elif {"evaluated", "trained", "installed", "lab"}.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: ("sample_home" not in item.fixturenames, not item.get_closest_marker("slow")))
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """An empty folder in the repository's place for runs, reports and data."""

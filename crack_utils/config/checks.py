@@ -17,6 +17,10 @@ SCHEDULE = r"cosine|step [1-9]\d* (0?\.\d*[1-9]\d*|1|1\.0+)"
 FORMS = {  # the form of a text, and the error message for other texts
     "device": (r"auto|cpu|mps|cuda(:\d{1,3})?", "should be auto, cpu, mps, cuda or cuda:N"),
     "hard_negative_mining": (HARD_BATCHES, "should be a share such as 0.2, or 'k of b' such as '5 of 10, min 0.1'"),
+    "mask_crack": (
+        r"auto|bright|dark|alpha|[0-9a-f]{6}|\d{1,5}( \d{1,5})*",
+        "should be auto, bright, dark, alpha, values such as 1 or '1 3', or a colour of six hexadecimal digits such as ff0000",
+    ),
     "scheduler": (SCHEDULE, "should be cosine, or 'step N FACTOR' with FACTOR above 0 and up to 1, such as 'step 5 0.95'"),
 }
 
@@ -36,8 +40,10 @@ def tidy(name: str, value: Any, takes_bool: bool) -> Any:
         raise ValueError("takes no True or False")
     if name == "input_channels" and str(value).isdecimal():
         return int(value)
-    if name in ("optimizer", "architecture"):
-        value = str(value).lower()  # the write-up has Adam
+    if name in ("optimizer", "architecture", "mask_crack"):
+        value = str(value).lower().lstrip("#")  # the write-up has Adam
+    if name == "mask_crack":
+        value = " ".join(value.strip("[]()").replace(",", " ").split())  # a list, as a configuration file may have it
     if name == "hard_negative_mining":
         with contextlib.suppress(TypeError, ValueError):
             value = float(value)

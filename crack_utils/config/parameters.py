@@ -45,6 +45,12 @@ class RunParameters:
     use_negatives: bool = parameter(True, "also train on crack-free images", is_data=True)
     train_negatives: int | None = parameter(None, "train on at most this many crack-free images, chosen photo by photo", ge=1, is_data=True)
     evaluate_negatives: bool | None = parameter(None, "add crack-free images to val and test; default: only for the sample", is_data=True)
+    mask_crack: str = parameter(
+        "auto",
+        "mask pixels that are crack: auto, bright, dark, alpha, values such as 1 or 1 3, or a colour such as ff0000",
+        is_data=True,
+    )
+    on_bad_data: Literal["stop", "skip"] = parameter("stop", "files that cannot be used: stop the run, or skip them", is_data=True)
     architecture: Literal[tuple(NETWORKS)] = parameter("segdecnet", listing(NETWORKS))
     encoder: str | None = parameter(None, "encoder of " + listing(f"{name} (default: {encoder})" for name, encoder in ENCODERS.items()))
     pretrained: bool = parameter(False, "start the encoder from ImageNet weights, which are downloaded once")

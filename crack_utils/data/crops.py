@@ -44,6 +44,15 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
+class Unused:
+    """A file of the data set that no image or mask is read from."""
+
+    path: Path
+    reason: str  # what was seen, such as "photo without a mask"
+    fix: str = ""  # what to do about it; a file with a fix stops the run unless on_bad_data is skip
+
+
+@dataclasses.dataclass(frozen=True)
 class Crop:
     """A decoded crop at its own size: image (H, W, C) uint8, mask (H, W) bool."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crack_utils.data.crops import SPLITS, Pair, shows_crack
+from crack_utils.data.crops import SPLITS, Pair, Unused, shows_crack
 from crack_utils.data.layouts import layout_of
 from crack_utils.errors import DataError
 
@@ -18,11 +18,12 @@ Pairs = dict[str, list[Pair]]  # by split
 
 
 class FoundSplits(NamedTuple):
-    """The pairs of train, val and test; the splits that were drawn; sentences on the files for the reader of the run's pages."""
+    """The pairs of train, val and test; the splits that were drawn; sentences for the reader of the run's pages; all other files."""
 
     pairs: Pairs
     drawn: tuple[str, ...]
     notes: tuple[str, ...]
+    unused: tuple[Unused, ...]
 
 
 def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
@@ -39,7 +40,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
         raise DataError(f"{root} holds neither {missing[0]}crop/ nor {missing[0]}/; expected one of CRACK500's layouts (see docs/data.md)")
     pool = pairs.pop("all") if "all" in pairs else pairs["train"]
     if not missing:
-        return FoundSplits(pairs | {"train": pool}, (), found.notes)
+        return FoundSplits(pairs | {"train": pool}, (), found.notes, found.unused)
     elsewhere = {pair.photo for split in pairs if split != "train" for pair in pairs[split]}
     free = [pair for pair in pool if pair.photo not in elsewhere]
     if len({pair.photo for pair in free}) <= len(missing):  # too few photos: photos of another split may be drawn too
@@ -47,7 +48,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     pairs |= draw_splits(free, missing, seed)
     pairs["train"] += sorted(set(pool) - set(free), key=lambda pair: pair.stem)
     note = f"Splits drawn by photo from {len(free)} images because the data set lacks them (split_seed {seed}): {' and '.join(missing)}."
-    return FoundSplits(pairs, missing, (*found.notes, note))
+    return FoundSplits(pairs, missing, (*found.notes, note), found.unused)
 
 
 def _with_lists(root: Path, found: Pairs) -> Pairs:

@@ -70,6 +70,8 @@ def execute_and_render(
 
 def _execute_and_render(params: RunParameters, run: Run, only_missing: bool, timeout_s: int | None, folder: Path) -> Path:
     parameters = {**portable(params.given()), "run_name": run.name}
+    if only_missing and run.is_evaluated:
+        parameters["changed_data"] = True  # nothing is left to compute, so the notebooks show the results of the former files
     failed: dict[str, BaseException] = {}
     for number, name in enumerate(NOTEBOOKS, start=1):
         if only_missing and is_kept(name, run, parameters, folder):

@@ -1,5 +1,6 @@
 """Whether a run and its data are still those that it began with."""
 
+import dataclasses
 from typing import Any
 
 from crack_utils.config import UNIDENTIFYING, RunParameters, check_names, parse_parameters
@@ -39,6 +40,8 @@ def with_former_data(run: Run, facts: dict[str, Any]) -> dict[str, Any]:
 
 def update_parameters(run: Run, params: RunParameters) -> None:
     """Take over the parameters that do not change the result, such as ``mm_per_px``, for a finished training."""
+    if run.is_evaluated:  # nothing is left that could go on with other data
+        params = dataclasses.replace(params, changed_data=run.params.load().changed_data)
     if run.params.would_change(params):
         with held(run, "training"):
             if run.is_trained and not run.params.load().differences(params):

@@ -114,6 +114,8 @@ def _is_kept(run: Run, params: RunParameters, overwrite: bool, present: dict[str
         return True
     if not overwrite:
         check_data(run, params, present)
+        if run.is_trained:
+            print("Note: the files of the data set have changed since this training. The training is that of the former files.")
     return not overwrite
 
 

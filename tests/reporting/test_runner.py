@@ -4,7 +4,7 @@ import html
 
 import nbformat
 import pytest
-from conftest import run_command, small_params
+from conftest import run_command, small_params, write_pair
 
 from crack_utils.config import parse_parameters
 from crack_utils.errors import NotebookFailed
@@ -86,6 +86,15 @@ def test_a_finished_run_is_rendered_again_without_its_data_but_for_the_page_of_t
     execute_and_render(run.params.load(), run, only_missing=True)
     assert [line for line in capsys.readouterr().out.splitlines() if line[0] == "["] == ["[1/5] explore"]
     assert "Not finished" not in (folder / "explore.html").read_text(encoding="utf-8")
+
+    mask = next((small_data / "traincrop").glob("*.png"))
+    former, parameters = mask.read_bytes(), run.params.path.read_bytes()
+    write_pair(small_data / "new.jpg", mask, seed=4)
+    run.notebook("train").unlink()
+    execute_and_render(run.params.load(), run, only_missing=True)
+    assert "The training is that of the former files." in (folder / "train.html").read_text(encoding="utf-8")
+    assert run.params.path.read_bytes() == parameters
+    mask.write_bytes(former)
 
     whole = run.notebook("explore").read_bytes()
     small_data.rename(small_data.with_name("elsewhere"))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from crack_utils.data.crops import SPLITS, Pair
+from crack_utils.data.crops import SPLITS, Pair, Unused
 from crack_utils.errors import DataError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
@@ -13,10 +13,11 @@ IMAGE_FOLDERS, MASK_FOLDERS = ("images", "image"), ("masks", "mask", "labels", "
 
 
 class Found(NamedTuple):
-    """What a layout finds in a folder: pairs by split (``all`` without fixed splits), and sentences on the files for the run's pages."""
+    """What a layout finds in a folder: pairs by split (``all`` without fixed splits), sentences for the run's pages, all other files."""
 
     pairs: dict[str, list[Pair]]
     notes: tuple[str, ...] = ()
+    unused: tuple[Unused, ...] = ()
 
 
 def find_folders(root: Path) -> Found:
