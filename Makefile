@@ -11,7 +11,7 @@ lab: $(VENV)/.installed
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto -m "not slow" && $(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 test-fast: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto -m "not slow"

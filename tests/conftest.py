@@ -21,6 +21,7 @@ from crack_utils.training import TERMS, Parts
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Side by side, tests that share a costly fixture stay in one process, and the longest work begins first."""
     for item in items:
