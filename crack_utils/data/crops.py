@@ -18,7 +18,6 @@ SPLITS = ("train", "val", "test")
 OFFSETS = r"(_(0|[1-9]\d{0,4})){2}"  # CRACK500 appends two offsets to a photo's name; a date and a time have more digits
 LARGEST_UNCUT = 1024  # longest side of a photo that stays whole
 CUT_SIZE = (360, 640)  # (height, width) of a crop, as in CRACK500
-JPEG_NOISE = 16  # grey values that JPEG compression adds to black
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Pair:
     box: tuple[int, int, int, int] | None = None  # (top, left, height, width) of the crop in the file; None: the whole file
     source: str = ""  # the data set that the image comes from, if a layout merges several
     ending: str = OFFSETS  # a regular expression of what the crop's name appends to its photo's name
-    read_mask: Callable[[Path], np.ndarray] | None = None  # from the mask's path to (H, W) bool, if the mask is no image file
+    read_mask: Callable[[Path], np.ndarray] | None = None  # from the mask's path to (H, W) bool; None: brighter than 127 is crack
 
     @property
     def stem(self) -> str:
@@ -50,6 +49,7 @@ class Unused:
     path: Path
     reason: str  # what was seen, such as "photo without a mask"
     fix: str = ""  # what to do about it; a file with a fix stops the run unless on_bad_data is skip
+    detail: str = ""  # what was seen of this file, such as "0 bytes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +94,7 @@ def read_crops(pairs: Sequence[Pair], channels: int) -> list[Crop]:
 
 
 def read_crop(pair: Pair, channels: int) -> Crop:
-    """Decode one crop. A mask's pixel above 127 is crack.
-
-    Raises:
-        DataError: a file is no image, the mask has another size, or the mask has no pixel above 127 but is not black.
-    """
+    """Decode one crop. Raise DataError if a file is no image or the mask has another size."""
     return _read_photo([pair], channels)[0]
 
 
@@ -126,14 +122,9 @@ def shows_crack(pair: Pair) -> bool:
 
 def _read_mask(pair: Pair) -> np.ndarray:
     """The mask of a whole file, (H, W) bool."""
-    path = pair.mask_path
-    if pair.read_mask:
-        return pair.read_mask(path)
-    grey = decode(path, "RGB").max(axis=2)  # crack may have any colour
-    noise = JPEG_NOISE if pair.source or path.suffix.lower() in (".jpg", ".jpeg") else 0  # merged sets were JPEG files once
-    if noise < grey.max() <= 127:
-        raise DataError(f"mask {path} has no pixel brighter than {grey.max()}; paint cracks brighter than 127 (best: 255) and the rest 0")
-    return grey > 127
+    from crack_utils.data.masks import MaskRule
+
+    return (pair.read_mask or MaskRule())(pair.mask_path)
 
 
 def decode(source: Path | bytes, mode: str) -> np.ndarray:

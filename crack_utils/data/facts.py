@@ -12,6 +12,7 @@ from crack_utils.data.layouts import layout_of
 from crack_utils.data.sample import is_drawn
 
 if TYPE_CHECKING:
+    from crack_utils.data.dataset import CropDataset
     from crack_utils.data.run_data import RunData
 
 
@@ -35,9 +36,16 @@ def data_facts(data: "RunData") -> dict[str, Any]:
         "test_is_part_of_official": is_part,
         "drawn": is_drawn(data.root),
         "leaks": data.leaks.as_dict(),
+        "masks": {"read": data.mask_words, "crack_share": {name: _crack_share(split) for name, split in splits.items()}},
+        "unused": [[each.path.relative_to(data.root).as_posix(), each.reason, each.detail] for each in data.unused],
         "fingerprint": fingerprint(data),
         "notes": [*data.notes, *(note for name in SPLITS for note in splits[name].notes), *data.leaks.notes()],
     }
+
+
+def _crack_share(split: "CropDataset") -> float:
+    """The share of crack pixels among all mask pixels of a split."""
+    return sum(int(crop.mask.sum()) for crop in split.crops) / sum(crop.mask.size for crop in split.crops)
 
 
 def drawn_notice(facts: dict[str, Any]) -> str | None:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from crack_utils.config import RunParameters, check_input_size
-from crack_utils.data.crops import CUT_SIZE, SPLITS, Pair, cut, read_crops, read_size
+from crack_utils.data.crops import CUT_SIZE, SPLITS, Pair, Unused, cut, read_crops, read_size
 from crack_utils.data.dataset import CropDataset, crack_weights
+from crack_utils.data.inspection import inspect, notes_of_unused
 from crack_utils.data.layouts import layout_of
 from crack_utils.data.layouts.folders import find_negatives
 from crack_utils.data.leaks import Leaks, find_leaks
@@ -28,6 +29,8 @@ class RunData:
     pairs: Pairs  # by split, where each crop's files lie
     drawn_splits: tuple[str, ...]  # the splits that were drawn because the data set does not fix them
     notes: tuple[str, ...]  # sentences on the files for the reader of the run's pages
+    unused: tuple[Unused, ...]  # the files in the data set's folder that are not used
+    mask_words: str  # how the masks are read; empty if no mask is an image file
     _decoded: dict[str, CropDataset] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def split(self, name: str) -> CropDataset:
@@ -53,14 +56,16 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
     negatives_root = Path(params.negatives_root or root / "negatives")
     if params.negatives_root and not negatives_root.is_dir():
         raise DataError(f"negatives_root {negatives_root} is not a folder; give a folder of images, or one with train/, val/ and test/")
-    found = find_splits(root, params.dataset, params.split_seed)
+    found = find_splits(root, params.dataset, params.split_seed, functools.partial(inspect, root, params))
     pairs, notes = _selected(params, found, negatives_root)
     height, width = params.input_height, params.input_width
     own = own_size(pairs["train"]) if height is None or width is None else (height, width)
     input_size = height or own[0], width or own[1]
     check_input_size(*input_size)
     pairs = {split: limit_by_photo(pairs[split], params.images_per_split, params.split_seed) for split in SPLITS}
-    return RunData(params, root, negatives_root, input_size, pairs, found.drawn, (*found.notes, *_notes_of(params), *notes))
+    notes = (*found.notes, *_notes_of(params), *notes, *notes_of_unused(found.unused))
+    words = found.rule.words if found.rule else ""
+    return RunData(params, root, negatives_root, input_size, pairs, found.drawn, notes, found.unused, words)
 
 
 def _notes_of(params: RunParameters) -> Iterator[str]:
@@ -114,7 +119,7 @@ def _decode(data: RunData, split: str) -> CropDataset:
     kept = set(in_photo_order(negatives, params.split_seed)[:asked])
     crops = [crop for crop in crops if crop.has_crack or crop.pair in kept]
     if not any(crop.has_crack for crop in crops):
-        raise DataError(f"no image of {split} in {data.root} has a crack; masks need pixels brighter than 127")
+        raise DataError(f"no image of {split} in {data.root} has a crack; check the masks and how they are read (mask_crack)")
     if asked and len(negatives) < asked:
         notes.append(f"Crack-free images found for train: {len(negatives)} of the {asked} that train_negatives asks for.")
     elif not negatives and (params.use_negatives if is_train else params.evaluates_negatives):

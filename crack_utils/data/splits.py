@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from crack_utils.data.crops import SPLITS, Pair, Unused, shows_crack
 from crack_utils.data.layouts import layout_of
+from crack_utils.data.layouts.folders import Found
+from crack_utils.data.masks import MaskRule
 from crack_utils.errors import DataError
 
 DRAWN_SHARES = {"val": 0.1, "test": 0.2}  # shares of the images, if the data set has no such split
@@ -24,15 +26,21 @@ class FoundSplits(NamedTuple):
     drawn: tuple[str, ...]
     notes: tuple[str, ...]
     unused: tuple[Unused, ...]
+    rule: MaskRule | None
 
 
-def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
-    """The pairs of each split of a data set. The seed draws missing splits. Raise DataError if a folder or file cannot be used."""
+def find_splits(root: Path, dataset: str, seed: int = 0, check: Callable[[Found], Found] = lambda found: found) -> FoundSplits:
+    """The pairs of each split of a data set. Raise DataError if a folder or file cannot be used.
+
+    The seed draws missing splits. ``check`` may leave out files before.
+    """
     root, layout = Path(root), layout_of(dataset)
     if not root.is_dir():
         raise DataError(f"data_root {root} is not a folder; give the folder that holds the data set (see docs/data.md)")
     found = layout.find(root)
-    pairs = {split: [layout.describe(pair) for pair in those] for split, those in _with_lists(root, found.pairs).items()}
+    listed = {split: [layout.describe(pair) for pair in those] for split, those in _with_lists(root, found.pairs).items()}
+    found = check(found._replace(pairs=listed))
+    pairs = dict(found.pairs)
     if "train" not in pairs and "all" not in pairs:
         raise DataError(f"{root} holds no train split, only {' and '.join(pairs)}; add a folder or list of training images")
     missing = tuple(split for split in DRAWN_SHARES if split not in pairs)
@@ -40,7 +48,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
         raise DataError(f"{root} holds neither {missing[0]}crop/ nor {missing[0]}/; expected one of CRACK500's layouts (see docs/data.md)")
     pool = pairs.pop("all") if "all" in pairs else pairs["train"]
     if not missing:
-        return FoundSplits(pairs | {"train": pool}, (), found.notes, found.unused)
+        return FoundSplits(pairs | {"train": pool}, (), found.notes, found.unused, found.rule)
     elsewhere = {pair.photo for split in pairs if split != "train" for pair in pairs[split]}
     free = [pair for pair in pool if pair.photo not in elsewhere]
     if len({pair.photo for pair in free}) <= len(missing):  # too few photos: photos of another split may be drawn too
@@ -48,7 +56,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     pairs |= draw_splits(free, missing, seed)
     pairs["train"] += sorted(set(pool) - set(free), key=lambda pair: pair.stem)
     note = f"Splits drawn by photo from {len(free)} images because the data set lacks them (split_seed {seed}): {' and '.join(missing)}."
-    return FoundSplits(pairs, missing, (*found.notes, note), found.unused)
+    return FoundSplits(pairs, missing, (*found.notes, note), found.unused, found.rule)
 
 
 def _with_lists(root: Path, found: Pairs) -> Pairs:
@@ -108,8 +116,8 @@ def draw_splits(pairs: Sequence[Pair], missing: Sequence[str], seed: int) -> Pai
         photo, most = max(crops.items(), key=lambda item: len(item[1]))  # photos of one's own may be named as crops are
         hint = f". {len(most)} images count as crops of one photo, {photo}, because their names end alike; rename them, or list all in "
         raise DataError(
-            f"{len(first)} of {len(crops)} photos show a crack; {', '.join(splits)} need one each. Add photos, or make the masks brighter "
-            f"than 127 where there is crack{hint + 'train.txt, val.txt and test.txt' if len(most) > 1 else ''}"
+            f"{len(first)} of {len(crops)} photos show a crack; {', '.join(splits)} need one each. Add photos, or check how "
+            f"the masks are read (mask_crack){hint + 'train.txt, val.txt and test.txt' if len(most) > 1 else ''}"
         )
     drawn = {split: crops.pop(photo) for split, photo in zip(splits, first, strict=True)}
     for split in missing:

@@ -54,7 +54,7 @@ def test_the_tables_of_parameters_come_from_the_fields():
     assert parse_parameters({}).as_dict() == PARAMETER_DEFAULTS
     assert set(UNIDENTIFYING) == {"data_root", "negatives_root", "device", "num_workers", "mm_per_px", "record_run", "changed_data"}
     images = {"dataset", "data_root", "negatives_root", "input_width", "input_height", "input_channels", "images_per_split", "split_seed"}
-    choices = {"photo_disjoint", "use_negatives", "train_negatives", "evaluate_negatives", "validate_on_test"}
+    choices = {"photo_disjoint", "use_negatives", "train_negatives", "evaluate_negatives", "validate_on_test", "mask_crack", "on_bad_data"}
     assert set(DATA_PARAMETERS) == images | choices
 
 

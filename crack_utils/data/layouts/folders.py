@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crack_utils.data.crops import SPLITS, Pair, Unused
+from crack_utils.data.masks import MaskRule
 from crack_utils.errors import DataError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
@@ -18,6 +19,7 @@ class Found(NamedTuple):
     pairs: dict[str, list[Pair]]
     notes: tuple[str, ...] = ()
     unused: tuple[Unused, ...] = ()
+    rule: MaskRule | None = None  # how mask files are read; decided after the files were found
 
 
 def find_folders(root: Path) -> Found:

@@ -1,0 +1,156 @@
+"""One quick pass over all files of a data set before any work: what cannot be used, and how the masks are read."""
+
+import dataclasses
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from crack_utils.data.crops import Pair, Unused, read_size
+from crack_utils.data.crops import _opened as opened
+from crack_utils.data.mask_rules import Look, find_rule, look
+from crack_utils.data.masks import NOISE, MaskRule, read_pixels
+from crack_utils.errors import DataError
+
+if TYPE_CHECKING:
+    from crack_utils.config import RunParameters
+    from crack_utils.data.layouts import Found
+
+LARGEST_LOADED = 50_000_000  # pixels of an image that the quick pass decodes; of a larger one it reads the header
+NAMED = 3  # files of a kind that a message names
+COPIES = 3  # so many equal masks are no chance
+
+
+class Inspected(NamedTuple):
+    """A pair, and what the quick pass saw of it."""
+
+    pair: Pair
+    mask: Look | None  # None without a mask file, and for masks that are no image files
+    problem: Unused | None
+
+
+def inspect(root: Path, params: "RunParameters", found: "Found") -> "Found":
+    """The pairs that can be used, with the rule by which their masks are read, and all other files.
+
+    Raises:
+        DataError: files cannot be used, or the masks look wrong, unless the parameters accept this. One message tells all problems.
+    """
+    pairs = [pair for those in found.pairs.values() for pair in those]
+    with ThreadPoolExecutor() as pool:
+        seen = dict(zip(pairs, pool.map(_inspected, pairs), strict=True))
+    looks = [each.mask for each in seen.values() if each.mask and not each.problem]
+    rule, doubt = None, ""
+    try:
+        if looks:
+            rule = _sensible(find_rule(looks, params.mask_crack), looks, params.mask_crack)
+    except DataError as error:
+        doubt = f"The masks in {root} look wrong: {error}."
+    problems = {pair: each.problem or _faint(each, rule) for pair, each in seen.items()}
+    unused = [*found.unused, *(problem for problem in problems.values() if problem)]
+    left = [(pair, problem) for pair, problem in problems.items() if problem]
+    unused += [Unused(path, "file whose pair cannot be used") for pair, problem in left for path in _others(pair, problem)]
+    complaint = _complaint(root, [each for each in unused if each.fix]) if params.on_bad_data == "stop" else ""
+    if complaint or doubt:
+        raise DataError("\n".join(filter(None, (complaint, doubt))))
+    kept = {split: [_read_by(rule, pair, seen[pair]) for pair in those if not problems[pair]] for split, those in found.pairs.items()}
+    notes = (*found.notes, *(rule.notes if rule else ()))
+    return found._replace(pairs=kept, notes=notes, unused=tuple(unused), rule=rule)
+
+
+def _others(pair: Pair, problem: Unused) -> list[Path]:
+    return [path for path in (pair.image_path, pair.mask_path) if path and path != problem.path]
+
+
+def _read_by(rule: MaskRule | None, pair: Pair, seen: Inspected) -> Pair:
+    return dataclasses.replace(pair, read_mask=rule) if seen.mask else pair
+
+
+def _inspected(pair: Pair) -> Inspected:
+    try:
+        size = check_image(pair.image_path)
+    except DataError as error:
+        return Inspected(pair, None, _unreadable(pair.image_path, error))
+    if pair.mask_path is None or pair.read_mask:
+        return Inspected(pair, None, None)
+    try:
+        mask = look(pair.mask_path, read_pixels(pair.mask_path))
+    except DataError as error:
+        return Inspected(pair, None, _unreadable(pair.mask_path, error))
+    if mask.size != size and pair.box is None:
+        sizes = f"the mask is {mask.size[1]} x {mask.size[0]}, the photo {size[1]} x {size[0]}"
+        is_turned = mask.size == size[::-1]
+        reason = "photo whose mask has another orientation" if is_turned else "photo whose mask has another size"
+        turn = "turn the masks as the photos are shown (EXIF data may turn a photo)" if is_turned else "export photo and mask at one size"
+        return Inspected(pair, mask, Unused(pair.image_path, reason, turn, sizes))
+    return Inspected(pair, mask, None)
+
+
+def check_image(path: Path) -> tuple[int, int]:
+    """(height, width) of an image that can be decoded whole. JPEG files are decoded at an eighth of their size, which is faster."""
+    size = read_size(path)
+    if size[0] * size[1] <= LARGEST_LOADED:
+        with opened(path) as image:
+            image.draft("L", (image.width // 8, image.height // 8))
+            image.load()
+    return size
+
+
+def _unreadable(path: Path, error: DataError) -> Unused:
+    seen = str(error).removeprefix(f"cannot read {path} ").removesuffix("; replace or remove it")
+    return Unused(path, "file that cannot be read as an image", "replace or remove it", seen)
+
+
+def _faint(each: Inspected, rule: MaskRule | None) -> Unused | None:
+    """The problem of a mask that the rule reads as empty although the mask is not black."""
+    if not (each.mask and rule and rule.kind == "bright" and each.mask.top == 255) or rule.count(each.mask):
+        return None
+    brightest = max(each.mask.levels)
+    if not (NOISE if each.mask.is_jpeg or each.pair.source else 0) < brightest <= rule.threshold:
+        return None
+    fix = f"paint cracks brighter than {rule.threshold} (best: 255) and the rest 0"
+    return Unused(each.pair.mask_path, "mask that is not black but has no crack pixel", fix, f"no pixel brighter than {brightest}")
+
+
+def _sensible(rule: MaskRule, looks: Sequence[Look], choice: str) -> MaskRule:
+    """The rule itself. Raise DataError if what the masks show by this rule are hardly cracks and the parameters do not choose the rule."""
+    if choice != "auto":
+        return rule
+    counts = [rule.count(each) for each in looks]
+    share = sum(counts) / sum(each.size[0] * each.size[1] for each in looks)
+    most = max(zip(counts, looks, strict=True), key=lambda each: each[0] / (each[1].size[0] * each[1].size[1]))[1].path
+    if share > 0.5:
+        raise DataError(
+            f"{rule.words.removesuffix('.')}, so {100 * share:.0f} % of all mask pixels are crack (most in {most.name}), as if the masks "
+            "were inverted or full; set mask_crack to dark if cracks are black, or to bright if this is right"
+        )
+    equal = {each.checksum for each, count in zip(looks, counts, strict=True) if count}
+    n_filled = sum(count > 0 for count in counts)
+    if n_filled >= COPIES and len(equal) == 1:
+        raise DataError(f"all {n_filled} masks with a crack are equal, pixel by pixel; check how the masks were exported")
+    return rule
+
+
+def _complaint(root: Path, problems: Sequence[Unused]) -> str:
+    """All problems in one message: by kind, with the number of files and the names of the first."""
+    kinds: dict[tuple[str, str], list[Unused]] = {}
+    for each in problems:
+        kinds.setdefault((each.reason, each.fix), []).append(each)
+    lines = [f"{counted(reason, files)}: {fix}" for (reason, fix), files in kinds.items()]
+    ways = "Or set on_bad_data to skip, to go on without these files."
+    return "\n".join([f"files in {root} cannot be used.", *(f"- {line}." for line in lines), ways]) if lines else ""
+
+
+def counted(reason: str, files: Sequence[Unused]) -> str:
+    """A kind of file, its number, and the names of the first."""
+    names = [each.path.name + (f" ({each.detail})" if each.detail else "") for each in files[:NAMED]]
+    rest = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    return f"{len(files)} x {reason} ({', '.join(names)}{rest})"
+
+
+def notes_of_unused(unused: Sequence[Unused]) -> list[str]:
+    """Sentences for the reader of the run's pages on files that were left out although they look like data."""
+    kinds: dict[str, list[Unused]] = {}
+    for each in unused:
+        if each.fix:
+            kinds.setdefault(each.reason, []).append(each)
+    return [f"Files left out (on_bad_data): {counted(reason, files)}." for reason, files in kinds.items()]
