@@ -3,6 +3,7 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,10 +38,15 @@ def data_facts(data: "RunData") -> dict[str, Any]:
         "drawn": is_drawn(data.root),
         "leaks": data.leaks.as_dict(),
         "masks": {"read": data.mask_words, "crack_share": {name: _crack_share(split) for name, split in splits.items()}},
-        "unused": [[each.path.relative_to(data.root).as_posix(), each.reason, each.detail] for each in data.unused],
+        "unused": [[_inside(data.root, each.path), each.reason, each.detail] for each in data.unused],
         "fingerprint": fingerprint(data),
         "notes": [*data.notes, *(note for name in SPLITS for note in splits[name].notes), *data.leaks.notes()],
     }
+
+
+def _inside(root: Path, path: Path) -> str:
+    """A path inside the data set's folder; a path elsewhere as it is."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _crack_share(split: "CropDataset") -> float:

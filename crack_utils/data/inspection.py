@@ -49,10 +49,13 @@ def inspect(root: Path, params: "RunParameters", found: "Found") -> "Found":
     unused = [*found.unused, *(problem for problem in problems.values() if problem)]
     left = [(pair, problem) for pair, problem in problems.items() if problem]
     unused += [Unused(path, "file whose pair cannot be used") for pair, problem in left for path in _others(pair, problem)]
-    complaint = _complaint(root, [each for each in unused if each.fix]) if params.on_bad_data == "stop" else ""
-    if complaint or doubt:
+    complaint = _complaint(root, [each for each in unused if each.fix])
+    if (complaint and params.on_bad_data == "stop") or doubt:
         raise DataError("\n".join(filter(None, (complaint, doubt))))
     kept = {split: [_read_by(rule, pair, seen[pair]) for pair in those if not problems[pair]] for split, those in found.pairs.items()}
+    for split, those in kept.items():
+        if found.pairs[split] and not those:
+            raise DataError(f"{complaint}\nWithout these files, no image{'' if split == 'all' else ' of ' + split} is left.")
     notes = (*found.notes, *(rule.notes if rule else ()))
     return found._replace(pairs=kept, notes=notes, unused=tuple(unused), rule=rule)
 
@@ -96,7 +99,7 @@ def check_image(path: Path) -> tuple[int, int]:
 
 
 def _unreadable(path: Path, error: DataError) -> Unused:
-    seen = str(error).removeprefix(f"cannot read {path} ").removesuffix("; replace or remove it")
+    seen = str(error).removeprefix(f"cannot read {path} (").removesuffix("; replace or remove it").replace(") as an image: ", ": ")
     return Unused(path, "file that cannot be read as an image", "replace or remove it", seen)
 
 

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crack_utils.data import SPLITS, Leaks, RunData, data_facts
+from crack_utils.data import SPLITS, Crop, Leaks, RunData, data_facts
+from crack_utils.reporting.html import literal
+
+SURPRISING = 1.5  # so many times as much crack in one set as in the others is worth a sentence
 
 
 def sizes_table(data: RunData) -> pd.DataFrame:
@@ -23,6 +26,46 @@ def sources_table(data: RunData) -> pd.DataFrame:
     counts = {split: Counter(crop.pair.source or title for crop in data.split(split).crops) for split in SPLITS}
     sources = sum(counts.values(), Counter()).most_common()
     return pd.DataFrame([{"Source": source, **{split: counts[split][source] for split in SPLITS}} for source, _ in sources])
+
+
+def masks_table(facts: dict[str, Any]) -> pd.DataFrame:
+    """The share of crack pixels among all mask pixels of each split."""
+    shares = facts["masks"]["crack_share"]
+    return pd.DataFrame([{"Set": split, "Crack pixels (%)": round(100 * share, 3)} for split, share in shares.items()])
+
+
+def extremes(data: RunData) -> list[Crop]:
+    """The two images with the largest and the two with the smallest share of crack pixels among all cracked images."""
+    cracked = [crop for split in SPLITS for crop in data.split(split).crops if crop.has_crack]
+    cracked.sort(key=lambda crop: -float(crop.mask.mean()))
+    return cracked[:2] + cracked[2:][-2:]
+
+
+def surprise(data: RunData) -> str:
+    """The split whose share of crack differs most from that of the others, and masks that are mostly crack, in words."""
+    shares = crack_shares(data)
+    ratios = {split: _ratio(split, shares) for split in SPLITS}
+    split = max(SPLITS, key=lambda each: max(ratios[each], 1 / ratios[each]))
+    ratio = ratios[split]
+    if max(ratio, 1 / ratio) < SURPRISING:
+        words = f"No set has more than {SURPRISING:g} times as much crack as the others (median share of crack pixels in cracked images)."
+    else:
+        how = f"{ratio:.1f} times as much" if ratio > 1 else f"only {100 * ratio:.0f} % as much"
+        words = f"The cracked images of {split} show {how} crack as those of the other sets (median share of crack pixels)."
+    full = [crop.pair.stem for each in SPLITS for crop in data.split(each).crops if crop.mask.mean() > 0.5]
+    if full:
+        words += f" More than half of the mask is crack in {len(full)} images, such as {literal(full[0])}."
+    return words
+
+
+def _ratio(split: str, shares: dict[str, list[float]]) -> float:
+    others = [share for other in SPLITS if other != split for share in shares[other]]
+    return float(np.median(shares[split]) / np.median(others))
+
+
+def unused_table(facts: dict[str, Any]) -> pd.DataFrame:
+    """The files in the data set's folder that are not used, with the reason."""
+    return pd.DataFrame(facts["unused"], columns=["File", "Reason", "What was seen"])
 
 
 def crack_shares(data: RunData) -> dict[str, list[float]]:
