@@ -1,5 +1,6 @@
 """Configuration files, the folders that parameters name, and run names."""
 
+import codecs
 import re
 from collections import Counter
 from pathlib import Path
@@ -31,10 +32,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ParameterError(f"no configuration {path}; run configurations are YAML files such as runs/sample.yaml")
+    text = _text_of(path)
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        values = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ParameterError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
+        raise ParameterError(f"{path} is not readable as YAML: {' '.join(str(error).split())}{_hint(text, error)}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -42,11 +44,38 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def _text_of(path: Path) -> str:
+    """The text of a file in UTF-8 or, with a byte order mark, UTF-16, in which Windows programs may save."""
+    content = path.read_bytes()
+    encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ParameterError(f"{path} is not UTF-8 text (line {line} has other bytes); save it as UTF-8 in your editor") from None
+
+
+def _hint(text: str, error: Exception) -> str:
+    """What to do about frequent mistakes; empty for others."""
+    mark = getattr(error, "problem_mark", None)
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if "escape" in str(error):
+        return "; inside double quotes \\ has a meaning of its own, so write paths with / or without quotes, such as data_root: C:/data/own"
+    if "\t" in line:
+        return "; use spaces instead of tabs"
+    if mark and any(re.match(r"\w+:\S", each) for each in text.splitlines()[max(0, mark.line - 1) : mark.line + 1]):
+        return "; a space is missing after a colon"
+    return ""
+
+
 def resolve_folders(values: dict[str, Any], base: Path | None = None) -> dict[str, Any]:
     """Make the folders among parameter values absolute. Relative folders are relative to ``base``, by default the current folder."""
     resolved = dict(values)
     for name in FOLDERS:
         value = resolved.get(name)
+        if isinstance(value, str) and (odd := [letter for letter in value if ord(letter) < 32]):
+            seen = f"{name}: the path {value!r} holds the control character {odd[0]!r}"
+            raise ParameterError(f"{seen}; inside double quotes YAML reads \\n and \\t so, so write the path with / or without quotes")
         if isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
             try:
                 resolved[name] = str((base or Path.cwd()).joinpath(Path(str(value)).expanduser()).resolve())

@@ -188,3 +188,33 @@ def test_a_key_may_be_merged_over_but_not_written_twice(tmp_path):
     path.write_text("epochs: 1\nepochs: 2\n")
     with pytest.raises(ParameterError, match="epochs appears twice"):
         read_yaml(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_configuration_is_read_in_the_encodings_of_windows(tmp_path, encoding):
+    (tmp_path / "a.yaml").write_bytes("dataset: folder\r\ndata_root: Straße\r\n".encode(encoding))
+    assert read_yaml(tmp_path / "a.yaml") == {"dataset": "folder", "data_root": "Straße"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "dataset: folder\ndata_root: Straße\n".encode("cp1252"),
+            r"a\.yaml is not UTF-8 text \(line 2 has other bytes\); save it as UTF-8",
+        ),
+        (b'data_root: "C:\\data\\own"\n', r"inside double quotes \\ has a meaning of its own, so write paths with / or without quotes"),
+        (b"epochs: 1\n\tinput_height: 64\n", "use spaces instead of tabs"),
+        (b"dataset: folder\ndata_root:data/own\nepochs: 1\n", "a space is missing after a colon"),
+    ],
+)
+def test_frequent_mistakes_in_a_configuration_get_a_sentence_that_tells_the_way(tmp_path, content, message):
+    (tmp_path / "a.yaml").write_bytes(content)
+    with pytest.raises(ParameterError, match=message):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_a_path_that_yaml_changed_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b'data_root: "C:\\new\\own"\n'.replace(b"\\own", b"/own"))
+    with pytest.raises(ParameterError, match=r"data_root: the path 'C:\\new/own' holds the control character '\\n'; inside double quotes"):
+        resolve_folders(read_yaml(tmp_path / "a.yaml"))
