@@ -31,7 +31,7 @@ def sources_table(data: RunData) -> pd.DataFrame:
 def masks_table(facts: dict[str, Any]) -> pd.DataFrame:
     """The share of crack pixels among all mask pixels of each split."""
     shares = facts["masks"]["crack_share"]
-    return pd.DataFrame([{"Set": split, "Crack pixels (%)": round(100 * share, 3)} for split, share in shares.items()])
+    return pd.DataFrame([{"Masks of": split, "Crack pixels (%)": round(100 * share, 3)} for split, share in shares.items()])
 
 
 def extremes(data: RunData) -> list[Crop]:
