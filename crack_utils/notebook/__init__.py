@@ -10,7 +10,17 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["widgets"],
     submod_attrs={
         "inputs": [
-            *("check_count", "check_scale", "load_data", "read_parameters", "read_run", "read_run_parameters", "read_runs", "train")
+            *(
+                "check_count",
+                "check_scale",
+                "load_data",
+                "read_parameters",
+                "read_run",
+                "read_run_parameters",
+                "read_runs",
+                "show_data_notices",
+            ),
+            "train",
         ],
         "showing": [
             *("show", "show_examples", "show_explorer", "show_figure", "show_log", "show_notice", "show_notices", "show_photos"),

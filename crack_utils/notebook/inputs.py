@@ -8,7 +8,7 @@ from crack_utils.many import find_runs
 from crack_utils.notebook.showing import show, show_notice, show_notices
 from crack_utils.reporting import comparison
 from crack_utils.reporting.html import literal
-from crack_utils.store import Run, find_run, sample_folder
+from crack_utils.store import Run, find_run, is_of_other_data, sample_folder
 
 if TYPE_CHECKING:
     from crack_utils.data import RunData
@@ -100,3 +100,13 @@ def train(params: RunParameters, run_name: str | None, live: "LiveTraining | Non
     from crack_utils.training import train_run
 
     return live.wait() if live else train_run(params, run_name)
+
+
+def show_data_notices(run: Run, params: RunParameters) -> None:
+    """Show the notices of a training's data, and whether the files have changed since if the parameters accept changed data."""
+    from crack_utils.training import present_fingerprint
+
+    show_notices(run.params.facts())
+    present = present_fingerprint(params) if params.changed_data else None
+    if present and is_of_other_data(run, present):
+        show_notice("The files of the data set have changed since this training. The training is that of the former files.")

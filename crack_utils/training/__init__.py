@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "losses": ["TERMS", "Term", "decision_loss", "loss_weights", "segmentation_loss"],
         "log": ["Watcher"],
         "loop": ["Training"],
-        "run": ["claim_run", "train_run"],
+        "run": ["claim_run", "present_fingerprint", "train_run"],
         "step": ["Parts", "build_optimizer", "learning_rate", "train_step", "validate"],
     },
 )

@@ -42,7 +42,7 @@ def train_run(
         Interrupted: SIGINT or SIGTERM stopped the training. The same run goes on from there.
     """
     run = claim_run(params, run_name, overwrite)
-    if run.is_trained and _is_kept(run, params, overwrite, _present_fingerprint(params)):
+    if run.is_trained and _is_kept(run, params, overwrite, present_fingerprint(params)):
         update_parameters(run, params)
         print(f"Run {run.name} has finished training before. The training is shown, not repeated.")
         return run
@@ -119,7 +119,7 @@ def _is_kept(run: Run, params: RunParameters, overwrite: bool, present: dict[str
     return not overwrite
 
 
-def _present_fingerprint(params: RunParameters) -> dict[str, Any] | None:
+def present_fingerprint(params: RunParameters) -> dict[str, Any] | None:
     """The fingerprint of the data as they are now; None for the embedded sample, and for data that cannot be found."""
     try:
         return fingerprint(find_data(params, sample_folder())) if params.data_root else None
