@@ -26,12 +26,15 @@ class FoundSplits(NamedTuple):
     unused: tuple[Unused, ...]
 
 
-def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
-    """The pairs of each split of a data set. The seed draws missing splits. Raise DataError if a folder or file cannot be used."""
+def find_splits(root: Path, dataset: str, seed: int = 0, mask_crack: str = "auto") -> FoundSplits:
+    """The pairs of each split of a data set. The seed draws missing splits. Raise DataError if a folder or file cannot be used.
+
+    ``mask_crack`` is the parameter of this name.
+    """
     root, layout = Path(root), layout_of(dataset)
     if not root.is_dir():
         raise DataError(f"data_root {root} is not a folder; give the folder that holds the data set (see docs/data.md)")
-    found = layout.find(root)
+    found = layout.find(root, mask_crack) if layout.has_labels else layout.find(root)
     pairs = {split: [layout.describe(pair) for pair in those] for split, those in _with_lists(root, found.pairs).items()}
     if "train" not in pairs and "all" not in pairs:
         raise DataError(f"{root} holds no train split, only {' and '.join(pairs)}; add a folder or list of training images")
