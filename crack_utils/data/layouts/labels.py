@@ -201,7 +201,7 @@ def _drawn(path: Path, draw: Callable[..., np.ndarray], key: Hashable, size: tup
         raise
     except DAMAGE as error:
         where = f" (photo {key})" if key is not None else ""
-        raise DataError(f"{path}{where} has an annotation that cannot be read: {in_words(error)}") from None
+        raise DataError(f"{path}{where} has an annotation that cannot be read: {in_words(error)}; {EXPORT_AGAIN}") from None
 
 
 def in_words(error: Exception) -> str:

@@ -18,7 +18,6 @@ from crack_utils.data.layouts import Found, Layout
 from crack_utils.data.layouts.folders import IMAGE_SUFFIXES
 from crack_utils.data.layouts.labels import (
     DAMAGE,
-    EXPORT_AGAIN,
     NO_ANNOTATION,
     Item,
     Labels,
@@ -89,13 +88,10 @@ def find(root: Path, mask_crack: str) -> Found:
     brushes = [path for path in files_below(root) if BRUSH_PICTURE.fullmatch(path.name)]
     unused = [Unused(path, "brush mask that the JSON file holds too") for path in brushes]
     photos, labels, items, several = Photos(root), Labels(), [], 0
-    photos_of_brush = set(brushes)
     for path, tasks in files.items():
         split = split_of(path.relative_to(root))
         for key, (names, results, times) in tasks.items():
-            photo = next(
-                (photo for name in names if (photo := photos.find(name, path.parent, split)) not in {None, *photos_of_brush}), None
-            )
+            photo = next((photo for name in names if (photo := photos.find(name, path.parent, split))), None)
             if not photo:
                 unused.append(photo_missing(path, names[0] if names else f"task {key}"))
             elif results is None:

@@ -6,6 +6,7 @@ the outline too, with OpenCV, and so does this layout.
 """
 
 import base64
+import contextlib
 import zlib
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,8 @@ def _add(mask: np.ndarray, each: dict[str, Any]) -> None:
     if kind == "bitmap":
         left, top = each["bitmap"]["origin"]
         data = base64.b64decode(each["bitmap"]["data"])
-        try:
+        with contextlib.suppress(zlib.error):  # bitmaps may come uncompressed
             data = zlib.decompress(data)
-        except zlib.error:  # bitmaps may come uncompressed
-            pass
         paste(mask, pixels_of_png(data), int(left), int(top))
         return
     outline, holes = each["points"]["exterior"], each["points"].get("interior", [])
