@@ -165,6 +165,9 @@ def find_labelled(
         if isinstance(result, Pair):
             pairs[item.split].append(result)
     unused = [*unused, *(result for result in results if isinstance(result, Unused))]
+    known = {pair.mask_path for those in pairs.values() for pair in those} | {each.path for each in unused}
+    rest = {item.truth: item.photo for item in items if item.truth not in known}
+    unused += [Unused(truth, f"annotations of {photo.name}, which is not used") for truth, photo in rest.items()]
     pairs = {split: sorted(those, key=lambda pair: pair.image_path) for split, those in pairs.items() if those}
     if not pairs:
         reason = f"{unused[0].path}: {unused[0].reason}; {unused[0].fix}" if unused else "no photo is annotated"
@@ -172,7 +175,7 @@ def find_labelled(
     if "all" in pairs and len(pairs) > 1:
         example = pairs["all"][0].mask_path
         raise DataError(f"{example} belongs to no split, but other files do; name it or its folder train, val or test, or remove it")
-    known = {path for item in items for path in (item.photo, item.truth)} | {each.path for each in unused}
+    known |= {path for item in items for path in (item.photo, item.truth)}
     return Found(pairs, tuple(labels.notes(cracks)), (*unused, *_others(root, known)))
 
 
@@ -182,9 +185,8 @@ def _usable(item: Item, draw: Callable[..., np.ndarray], cracks: frozenset[str])
         size = read_size(item.photo)
         if item.size and tuple(item.size) != size:
             sizes = f"{item.size[1]} x {item.size[0]} in {item.truth.name}, but the photo is {size[1]} x {size[0]}"
-            return Unused(
-                item.photo, f"photo of another size than its annotations: {sizes}", "annotate the photo as it is, or put back the old one"
-            )
+            fix = "annotate the photo as it is, or put back the photo that was annotated"
+            return Unused(item.photo, f"photo of another size than its annotations, {sizes}", fix)
         read = functools.partial(_drawn, draw=draw, key=item.key, size=size, cracks=cracks)
         read(item.truth)
     except DataError as error:
