@@ -39,12 +39,7 @@ def test_labelmes_shapes_are_drawn(tmp_path):
     shapes = [
         ("polygon", TRIANGLE, {}, inside(TRIANGLE)),
         (None, TRIANGLE, {}, inside(TRIANGLE)),
-        (
-            "oriented_rectangle",
-            [(20, 10.2), (30, 20.2), (20, 30.2), (10, 20.2)],
-            {},
-            inside([(20, 10.2), (30, 20.2), (20, 30.2), (10, 20.2)]),
-        ),
+        ("oriented_rectangle", rhomb, {}, inside(rhomb)),
         ("rectangle", [(30, 40), (10, 20)], {}, block(20, 10, 20, 20)),
         ("mask", [(50, 30), (61, 39)], {"mask": text_of(png(part))}, block(32, 53, 5, 6)),
         ("line", [(20, 20), (60, 20)], {}, None),
