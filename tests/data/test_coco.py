@@ -40,7 +40,7 @@ def test_coco_unites_polygons_and_both_kinds_of_runs_of_a_photo(tmp_path):
     found = find(tmp_path, "coco")
     check(found, {"a.jpg": inside(TRIANGLE) | inside(BAR) | crowd, "b.jpg": TWO_BLOCKS, "c.jpg": None})
     assert refused(found) == {"d.jpg": "photo without annotation"}
-    assert found.notes == ("Labels that are crack: Crack-wide (3 shapes).", "Labels that are background: patch (1 shapes).")
+    assert found.notes == ("Labels that are crack: Crack-wide (3 shapes).", "Labels that are background: patch (1 shape).")
 
 
 def test_roboflows_folders_are_splits_and_its_copies_of_a_photo_stay_together(tmp_path):
@@ -98,7 +98,7 @@ def test_the_labels_of_cracks_follow_one_rule(tmp_path):
     np.testing.assert_array_equal(found(["line"]), inside(TRIANGLE))  # the only one
     np.testing.assert_array_equal(found(["crack", "joint"], "2"), inside(BAR))
     np.testing.assert_array_equal(found(["line", "joint"], "1 2"), inside(TRIANGLE) | inside(BAR))
-    known = r"The labels are: 2 joint \(1 shapes\), 1 line \(1 shapes\)\. Set mask_crack to the numbers"
+    known = r"The labels are: 2 joint \(1 shape\), 1 line \(1 shape\)\. Set mask_crack to the numbers"
     with pytest.raises(DataError, match=rf"none of several labels has crack in its name\. {known}"):
         found(["line", "joint"])
     with pytest.raises(DataError, match=rf"no label, or more than one, has a number of mask_crack 2 7\. {known}"):

@@ -27,7 +27,7 @@ from crack_utils.data.layouts.labels import (
     read_json,
     split_of,
 )
-from crack_utils.data.layouts.shapes import counts_of, fill_polygon, paste, runs
+from crack_utils.data.layouts.shapes import counts_of, fill_polygon, runs
 from crack_utils.errors import DataError
 
 
@@ -48,7 +48,7 @@ def read_file(path: Path) -> File | None:
     try:
         images = {image["id"]: image for image in content["images"]}
         groups = {category.get("supercategory") for category in content["categories"]}
-        categories = {category["id"]: category["name"] for category in content["categories"]}
+        categories = {category["id"]: str(category["name"]) for category in content["categories"]}
         annotations = {key: [] for key in images}
         for annotation in content["annotations"]:
             annotations[annotation["image_id"]].append(annotation)
@@ -111,8 +111,10 @@ def _add(mask: np.ndarray, segmentation: Any) -> None:
     if not segmentation:
         raise ValueError("a box without an outline is no mask")
     if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        paste(mask, runs(counts_of(counts) if isinstance(counts, str) else counts, segmentation["size"], order="F"), 0, 0)
+        counts, size = segmentation["counts"], tuple(segmentation["size"])
+        if size != mask.shape:
+            raise ValueError(f"a mask of another size, {size[1]} x {size[0]}")
+        mask |= runs(counts_of(counts) if isinstance(counts, str) else counts, size, order="F")
         return
     for polygon in segmentation:
         fill_polygon(mask, np.reshape(np.asarray(polygon, float), (-1, 2)))

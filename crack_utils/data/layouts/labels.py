@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import re
-import urllib.parse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +81,8 @@ class Labels:
 
     def _listed(self, names: Iterable[str]) -> str:
         is_counted = any(self.counts.values())  # the colours of mask images are not counted
-        return ", ".join(f"{name} ({self.counts[name]} shapes)" if is_counted else name for name in sorted(names))
+        counts = {name: f" ({self.counts[name]} {'shape' if self.counts[name] == 1 else 'shapes'})" if is_counted else "" for name in names}
+        return ", ".join(name + counts[name] for name in sorted(names))
 
 
 class Photos:
@@ -100,7 +100,7 @@ class Photos:
 
         Raise DataError if several photos fit equally well.
         """
-        name = PurePosixPath(urllib.parse.unquote(name.replace("\\", "/")))
+        name = PurePosixPath(name.replace("\\", "/"))
         beside = Path(os.path.normpath(folder / name))
         if beside.is_file():
             return beside
@@ -140,7 +140,7 @@ def read_json(path: Path) -> Any:
 
 def cached(parse: Callable[[Path], Any]) -> Callable[[Path], Any]:
     """A function of a file that keeps its last results until the file changes."""
-    keep = functools.lru_cache(maxsize=8)(lambda path, changed_ns: parse(path))
+    keep = functools.lru_cache(maxsize=256)(lambda path, changed_ns: parse(path))
     return functools.wraps(parse)(lambda path: keep(path, path.stat().st_mtime_ns))
 
 

@@ -58,7 +58,7 @@ def _names(task: dict[str, Any]) -> Iterator[str]:
     for value in (*task["data"].values(), task.get("file_upload")):
         if isinstance(value, str):
             address = urllib.parse.urlsplit(value)
-            name = urllib.parse.parse_qs(address.query).get("d", [address.path])[0].lstrip("/")
+            name = urllib.parse.parse_qs(address.query).get("d", [urllib.parse.unquote(address.path)])[0].lstrip("/")
             if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
                 yield name
                 yield UPLOAD.sub("", PurePosixPath(name).name)
@@ -76,7 +76,8 @@ def _annotation(task: dict[str, Any]) -> tuple[list[Result] | None, int]:
 def labels_of(result: Result) -> list[str]:
     """The labels of a shape. Other results, such as a choice or a text, have none."""
     value = result.get("value", {})
-    return next((names for key, names in value.items() if key.endswith("labels") and isinstance(names, list)), [])
+    names = next((names for key, names in value.items() if key.endswith("labels") and isinstance(names, list)), [])
+    return [name for name in names if isinstance(name, str)]
 
 
 def find(root: Path, mask_crack: str) -> Found:

@@ -23,7 +23,7 @@ def fill_polygon(mask: np.ndarray, *rings: Sequence[Sequence[float]]) -> None:
     Pillow add the outline, and scikit-image tests each pixel against each edge, which takes seconds for a photo.
     """
     height, width = mask.shape
-    rings = [_points(ring) - 0.5 for ring in rings]  # now pixel centres are whole numbers
+    rings = [checked_points(ring) - 0.5 for ring in rings]  # now pixel centres are whole numbers
     starts, ends = np.concatenate(rings), np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     falls = (starts[:, 1] <= ends[:, 1])[:, None]
     (x0, y0), (x1, y1) = np.where(falls, starts, ends).T, np.where(falls, ends, starts).T
@@ -43,7 +43,7 @@ def fill_polygon(mask: np.ndarray, *rings: Sequence[Sequence[float]]) -> None:
 
 def fill_ellipse(mask: np.ndarray, centre: Sequence[float], radii: Sequence[float], rotation: float = 0.0) -> None:
     """Fill an ellipse. ``radii`` are those along its own x and y axes, which are rotated clockwise by ``rotation`` degrees."""
-    (x, y), (rx, ry) = _points([centre, radii])
+    (x, y), (rx, ry) = checked_points([centre, radii])
     reach = max(rx, ry)
     top, left = (int(np.clip(np.floor(value - reach), 0, side)) for value, side in zip((y, x), mask.shape, strict=True))
     bottom, right = (int(np.clip(np.ceil(value + reach), 0, side)) for value, side in zip((y, x), mask.shape, strict=True))
@@ -56,7 +56,7 @@ def fill_ellipse(mask: np.ndarray, centre: Sequence[float], radii: Sequence[floa
 
 def draw_line(mask: np.ndarray, points: Sequence[Sequence[float]], width: float = LINE_WIDTH) -> None:
     """Draw a line through the points. A pixel belongs to the line if its centre is at most half the width away."""
-    points = _points(points)
+    points = checked_points(points)
     for start, end in itertools.pairwise(points):
         along = end - start
         if length := np.hypot(*along):
@@ -108,12 +108,12 @@ def pixels_of_png(data: bytes | str) -> np.ndarray:
             if image.has_transparency_data:
                 return np.asarray(image.convert("RGBA"))[..., 3] > 0
             values = np.asarray(image.convert("RGB") if image.mode == "P" else image)
-    except (OSError, binascii.Error, SyntaxError) as error:
+    except (OSError, binascii.Error, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"the mask is no PNG: {error}") from None
     return values > 0 if values.ndim == 2 else values.any(axis=2)
 
 
-def _points(points: Sequence[Sequence[float]]) -> np.ndarray:
+def checked_points(points: Sequence[Sequence[float]]) -> np.ndarray:
     """Points as (N, 2) float."""
     points = np.asarray(points, float)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():

@@ -1,6 +1,6 @@
 """Supervisely: ``DATASET/img/x.jpg`` with ``DATASET/ann/x.jpg.json``. A dataset named train, val or test is a split.
 
-Format: developer.supervisely.com, "Supervisely annotation format", and the SDK (github.com/supervisely/supervisely, 6.73),
+Format: developer.supervisely.com, "Supervisely annotation format", and the SDK (github.com/supervisely/supervisely, 6.74),
 ``geometry/bitmap.py`` and ``geometry/polygon.py``. The points of a polygon are pixels, not corners of pixels. The SDK draws the pixels of
 the outline too, with OpenCV, and so does this layout.
 """
@@ -28,7 +28,7 @@ from crack_utils.data.layouts.labels import (
     split_of,
     unusable,
 )
-from crack_utils.data.layouts.shapes import draw_line, paste, pixels_of_png
+from crack_utils.data.layouts.shapes import checked_points, draw_line, paste, pixels_of_png
 from crack_utils.errors import DataError
 
 
@@ -71,13 +71,10 @@ def _read(path: Path) -> dict[str, Any]:
     """The annotations of a photo. Raise DataError if a key is missing."""
     content = read_json(path)
     try:
-        if (
-            all(isinstance(each["classTitle"], str) for each in content["objects"])
-            and content["size"]["height"]
-            and content["size"]["width"]
-        ):
+        _ = content["size"]["height"], content["size"]["width"]
+        if all(isinstance(each["classTitle"], str) for each in content["objects"]):
             return content
-        raise TypeError("a classTitle or size is empty")
+        raise TypeError("a classTitle is no text")
     except DAMAGE as error:
         raise DataError(f"{path} is no complete Supervisely file: {in_words(error)}; {EXPORT_AGAIN}") from None
 
@@ -105,7 +102,7 @@ def _add(mask: np.ndarray, each: dict[str, Any]) -> None:
         return
     outline, holes = each["points"]["exterior"], each["points"].get("interior", [])
     if kind == "line":
-        draw_line(mask, np.add(np.floor(outline), 0.5))
+        draw_line(mask, _pixels(outline) + 0.5)
     elif kind in ("polygon", "rectangle"):
         if kind == "rectangle":
             (x0, y0), (x1, y1) = outline
@@ -119,7 +116,7 @@ def _add(mask: np.ndarray, each: dict[str, Any]) -> None:
 
 
 def _pixels(points: list[list[float]]) -> np.ndarray:
-    return np.floor(np.asarray(points, float).reshape(-1, 2)).astype(np.int32)
+    return np.floor(checked_points(points)).clip(-1e6, 1e6).astype(np.int32)
 
 
 LAYOUT = Layout(title="your own photos", find=find, has_labels=True, cuts_large_photos=True, link="https://supervisely.com")
