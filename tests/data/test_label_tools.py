@@ -192,3 +192,11 @@ def test_a_folder_without_the_tools_files_is_named(tmp_path, dataset, message):
     write_photos(tmp_path, "a.jpg")
     with pytest.raises(DataError, match=message):
         find(tmp_path, dataset)
+
+
+def test_a_folder_in_which_no_photo_can_be_used_says_why(tmp_path):
+    write_photos(tmp_path, "a.jpg")
+    write_labelme(tmp_path / "a.json", [labelme_shape("polygon", [[1, 2, 3]])])
+    message = r"holds no photo that can be used\. .*a\.jpg: .*shape 1, crack: points must be pairs of finite numbers; export"
+    with pytest.raises(DataError, match=message):
+        find(tmp_path, "labelme")

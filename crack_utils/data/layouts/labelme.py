@@ -1,8 +1,8 @@
 """LabelMe: a photo ``x.jpg`` with its annotations ``x.json`` beside it, in one folder or in a folder for each split.
 
-Format: LabelMe (github.com/wkentaro/labelme, versions 3 to 6), ``labelme/_label_file.py`` for the keys and ``labelme/_utils/shape.py``
+Format: LabelMe 6.3.1 (github.com/wkentaro/labelme), ``labelme/_label_file.py`` for the keys and ``labelme/utils/shape.py``
 (``shape_to_mask``) for the shapes. LabelMe turns photos as EXIF says. Its own masks add the outline of each polygon, about 0.3 pixels for
-each pixel of the outline.
+each pixel of the outline. Its lines have flat ends; here they have round ends and joints.
 """
 
 from pathlib import Path

@@ -170,7 +170,7 @@ def find_labelled(
     unused += [Unused(truth, f"annotations of {photo.name}, which is not used") for truth, photo in rest.items()]
     pairs = {split: sorted(those, key=lambda pair: pair.image_path) for split, those in pairs.items() if those}
     if not pairs:
-        reason = f"{unused[0].path}: {unused[0].reason}; {unused[0].fix}" if unused else "no photo is annotated"
+        reason = next((f"{each.path}: {each.reason}; {each.fix}" for each in unused if each.fix), "no annotation file describes a photo")
         raise DataError(f"{root} holds no photo that can be used. {reason}")
     if "all" in pairs and len(pairs) > 1:
         example = pairs["all"][0].mask_path
