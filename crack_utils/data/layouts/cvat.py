@@ -39,7 +39,7 @@ Colours = dict[str, tuple[int, ...]]
 def find(root: Path, mask_crack: str) -> Found:
     """The photos of either export."""
     files = files_below(root)
-    masks = [path for path in files if path.parts[len(root.parts) :].count(CLASSES)]
+    masks = [path for path in files if path.is_relative_to(root / CLASSES) and path.suffix.lower() == ".png"]
     if masks:
         return _find_masks(root, files, masks, mask_crack)
     xmls = [path for path in files if path.suffix.lower() == ".xml"]
