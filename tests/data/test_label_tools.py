@@ -204,7 +204,7 @@ def test_a_folder_in_which_no_photo_can_be_used_says_why(tmp_path):
 
 def test_an_export_in_a_folder_further_down_is_not_taken_for_another(tmp_path):
     write_cvat_masks(tmp_path / "task_1", {"a": np.zeros((*SIZE, 3), np.uint8)}, {"default": ["a"]})
-    with pytest.raises(DataError, match="holds neither SegmentationClass/ nor annotations.xml"):
+    with pytest.raises(DataError, match=r"holds neither SegmentationClass/ nor annotations\.xml"):
         find(tmp_path, "cvat")
     (tmp_path / "task_1/SegmentationClass/notes.txt").write_text("words")
     write_photos(tmp_path / "task_1/images", "a.jpg")

@@ -116,7 +116,7 @@ def read_shapes(path: Path) -> tuple[list[ET.Element], list[str]]:
     """The images and the names of the labels in an XML file. Raise DataError if this is no such file."""
     try:
         content = ET.parse(path).getroot()
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError) as error:
         raise DataError(f"{path} is no XML file: {error}; {EXPORT_AGAIN}") from None
     images, names = content.findall("image"), [each.text or "" for each in content.findall("meta//labels/label/name")]
     if content.find("track") is not None or not images:

@@ -26,7 +26,7 @@ from crack_utils.data.layouts.labels import (
     split_of,
     unusable,
 )
-from crack_utils.data.layouts.shapes import draw_line, fill_ellipse, fill_polygon, paste, pixels_of_png
+from crack_utils.data.layouts.shapes import checked_points, draw_line, fill_ellipse, fill_polygon, paste, pixels_of_png
 from crack_utils.errors import DataError
 
 LINES = ("line", "linestrip")
@@ -85,7 +85,7 @@ def draw(path: Path, key: None, size: tuple[int, int], cracks: frozenset[str]) -
 def _add(mask: np.ndarray, kind: str, shape: dict[str, Any]) -> None:
     points = shape["points"]
     if kind == "mask":
-        left, top = np.round(points[0]).astype(int)
+        left, top = np.round(checked_points(points)[0]).astype(int)
         paste(mask, pixels_of_png(shape["mask"]), left, top)
     elif kind in ("polygon", "oriented_rectangle"):
         fill_polygon(mask, points)

@@ -118,4 +118,4 @@ def checked_points(points: Sequence[Sequence[float]]) -> np.ndarray:
     points = np.asarray(points, float)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError("points must be pairs of finite numbers")
-    return points
+    return points.clip(-1e9, 1e9)  # far outside any photo
