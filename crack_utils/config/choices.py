@@ -23,7 +23,7 @@ NETWORKS = {
 }
 ENCODERS = {name: network.encoder for name, network in NETWORKS.items() if network.encoder}  # the default encoders
 # Values of the parameter ``dataset``. Each is a file in crack_utils/data/layouts/.
-DATASETS = ("sample", "crack500", "crackforest", "deepcrack", "merged", "folder")
+DATASETS = ("sample", "crack500", "crackforest", "deepcrack", "merged", "folder", "coco", "labelme", "cvat", "labelstudio", "supervisely")
 AUGMENTATIONS = ("horizontal_flip", "vertical_flip", "rotation", "color_jitter")
 
 

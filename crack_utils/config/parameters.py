@@ -28,7 +28,7 @@ def parameter(default: Any, help: str, is_data: bool = False, identifies: bool =
 class RunParameters:
     """Everything that decides a run. The defaults are those of the published run that the report re-creates."""
 
-    dataset: Literal[DATASETS] = parameter("sample", listing(DATASETS).replace("sample", "sample (drawn by a program)", 1), is_data=True)
+    dataset: Literal[DATASETS] = parameter("sample", listing(DATASETS).replace("sample", "sample (drawn)", 1), is_data=True)
     data_root: str | None = parameter(None, "folder of the data set; the sample needs none", is_data=True, identifies=False)
     negatives_root: str | None = parameter(
         None,

@@ -56,7 +56,8 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
     negatives_root = Path(params.negatives_root or root / "negatives")
     if params.negatives_root and not negatives_root.is_dir():
         raise DataError(f"negatives_root {negatives_root} is not a folder; give a folder of images, or one with train/, val/ and test/")
-    found = find_splits(root, params.dataset, params.split_seed, functools.partial(inspect, root, params))
+    check = functools.partial(inspect, root, params)
+    found = find_splits(root, params.dataset, params.split_seed, params.mask_crack, check)
     pairs, notes = _selected(params, found, negatives_root)
     height, width = params.input_height, params.input_width
     own = own_size(pairs["train"]) if height is None or width is None else (height, width)

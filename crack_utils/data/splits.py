@@ -29,15 +29,17 @@ class FoundSplits(NamedTuple):
     rule: MaskRule | None
 
 
-def find_splits(root: Path, dataset: str, seed: int = 0, check: Callable[[Found], Found] = lambda found: found) -> FoundSplits:
+def find_splits(
+    root: Path, dataset: str, seed: int = 0, mask_crack: str = "auto", check: Callable[[Found], Found] = lambda found: found
+) -> FoundSplits:
     """The pairs of each split of a data set. Raise DataError if a folder or file cannot be used.
 
-    The seed draws missing splits. ``check`` may leave out files before.
+    The seed draws missing splits. ``mask_crack`` is the parameter of this name. ``check`` may leave out files before.
     """
     root, layout = Path(root), layout_of(dataset)
     if not root.is_dir():
         raise DataError(f"data_root {root} is not a folder; give the folder that holds the data set (see docs/data.md)")
-    found = layout.find(root)
+    found = layout.find(root, mask_crack) if layout.has_labels else layout.find(root)
     listed = {split: [layout.describe(pair) for pair in those] for split, those in _with_lists(root, found.pairs).items()}
     found = check(found._replace(pairs=listed))
     pairs = dict(found.pairs)

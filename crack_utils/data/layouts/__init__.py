@@ -1,13 +1,12 @@
 """Data sets, one file each: folders, title, link, official counts, and how a crop's name tells its photo.
 
-Add a data set as a file here that defines ``LAYOUT``, and its name in ``DATASETS`` of ``crack_utils/config/choices.py``. ``folders.py`` is
-no data set, but what the layouts share.
+Add a data set as a file here that defines ``LAYOUT``, and its name in ``DATASETS`` of ``crack_utils/config/choices.py``. ``folders.py``,
+``labels.py`` and ``shapes.py`` are no data sets, but what the layouts share.
 """
 
 import dataclasses
 import importlib
 from collections.abc import Callable
-from pathlib import Path
 
 from crack_utils.data.crops import Pair
 from crack_utils.data.layouts.folders import Found, find_folders
@@ -18,7 +17,8 @@ class Layout:
     """A data set."""
 
     title: str  # the data set's name on pages
-    find: Callable[[Path], Found] = find_folders  # from the data set's folder to the pairs of its splits
+    find: Callable[..., Found] = find_folders  # from the data set's folder to the pairs of its splits
+    has_labels: bool = False  # masks are drawn from labels; find takes a second argument, the parameter mask_crack
     link: str | None = None  # the data set's home page
     official_test: int | None = None  # the number of cracked images in the official test set
     has_fixed_splits: bool = False  # the data set has val and test; a missing one is a mistake, so no split is drawn

@@ -1,0 +1,229 @@
+"""What the layouts of label tools share: which labels are crack, which photo a name means, and pairs whose masks are drawn from a file."""
+
+import dataclasses
+import functools
+import json
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from crack_utils.data.crops import OFFSETS, SPLITS, Pair, Unused, read_size
+from crack_utils.data.layouts.folders import IMAGE_SUFFIXES, Found
+from crack_utils.data.layouts.shapes import LINE_WIDTH
+from crack_utils.errors import DataError
+
+BACKGROUND = {"__ignore__", "_background_", "background"}  # names that tools give to what is no object
+SPLIT_WORDS = {split: split for split in SPLITS} | {"valid": "val", "validation": "val"}
+SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_WORDS)})(?![a-z])")
+ROBOFLOW_ENDING = rf"({OFFSETS})?(_[a-zA-Z]+)?\.rf\.[^_.]+({OFFSETS})?"  # Roboflow calls its copies of x.jpg x_jpg.rf.HASH.jpg
+NO_ANNOTATION = "annotate and export it, or move it to negatives/train if it shows no crack, or remove it"
+EXPORT_AGAIN = "export the annotations again, or remove the file"
+DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)  # what reading a damaged annotation raises
+
+
+class Item(NamedTuple):
+    """A photo that an annotation file describes."""
+
+    split: str  # train, val, test or all
+    photo: Path
+    truth: Path  # the annotation file
+    key: Hashable = None  # names the photo within a file that describes several
+    size: tuple[int, int] | None = None  # (height, width), if the file gives them
+
+
+@dataclasses.dataclass
+class Labels:
+    """The labels of a data set: how often each is used, its numbers in the files, and how many of its shapes are lines."""
+
+    counts: Counter[str] = dataclasses.field(default_factory=Counter)
+    numbers: dict[str, set[int]] = dataclasses.field(default_factory=lambda: defaultdict(set))  # empty: numbered by name
+    lines: Counter[str] = dataclasses.field(default_factory=Counter)
+
+    def cracks(self, mask_crack: str, root: Path) -> frozenset[str]:
+        """The labels that are crack: those that ``mask_crack`` numbers, or those with "crack" in the name, or the only one.
+
+        Raise DataError, with all labels and their numbers, if this rule finds none.
+        """
+        names = sorted(name for name in self.counts if name.lower() not in BACKGROUND)
+        numbers = {name: self.numbers.get(name) or {i} for i, name in enumerate(names, start=1)}
+        if mask_crack == "auto":
+            chosen = [name for name in names if "crack" in name.lower()] or (names if len(names) < 2 else [])
+            problem = "none of several labels has crack in its name"
+        elif re.fullmatch(r"\d{1,5}( \d{1,5})*", mask_crack):
+            wanted = {int(word) for word in mask_crack.split()}
+            chosen = [name for name in names if numbers[name] & wanted]
+            problem = f"no label, or more than one, has a number of mask_crack {mask_crack}"
+            chosen = chosen if len(chosen) == len(wanted) else []
+        else:
+            chosen, problem = [], f"mask_crack {mask_crack} names colours or brightness, but these masks have labels"
+        if not chosen and (names or mask_crack != "auto"):
+            known = ", ".join(f"{'/'.join(map(str, sorted(numbers[name])))} {self._listed([name])}" for name in names)
+            raise DataError(
+                f"{root}: {problem}. The labels are: {known or 'none'}. Set mask_crack to the numbers of the labels that are crack, "
+                "such as '1' or '1 3', or rename these labels in the label tool"
+            )
+        return frozenset(chosen)
+
+    def notes(self, cracks: frozenset[str]) -> Iterator[str]:
+        """Sentences on the labels for the run's pages."""
+        if cracks:
+            yield f"Labels that are crack: {self._listed(cracks)}."
+        if rest := set(self.counts) - cracks:
+            yield f"Labels that are background: {self._listed(rest)}."
+        if lines := sum(self.lines[name] for name in cracks):
+            yield f"Lines have no width in the label tool. They were drawn {LINE_WIDTH} pixels wide: {lines}."
+
+    def _listed(self, names: Iterable[str]) -> str:
+        is_counted = any(self.counts.values())  # the colours of mask images are not counted
+        counts = {name: f" ({self.counts[name]} {'shape' if self.counts[name] == 1 else 'shapes'})" if is_counted else "" for name in names}
+        return ", ".join(name + counts[name] for name in sorted(names))
+
+
+class Photos:
+    """The image files below a folder, found by the names that annotation files write."""
+
+    def __init__(self, root: Path, without: Iterable[str] = ()):
+        self.root = root
+        self.paths = [path for path in files_below(root) if path.suffix.lower() in IMAGE_SUFFIXES and not {*path.parts} & {*without}]
+        self._named = defaultdict(list)
+        for path in self.paths:
+            self._named[path.name].append(path)
+
+    def find(self, name: str, folder: Path, split: str = "all") -> Path | None:
+        """The photo of a name: in ``folder``, or else the one below the root that shares most of the name's path, or the split.
+
+        Raise DataError if several photos fit equally well.
+        """
+        name = PurePosixPath(name.replace("\\", "/"))
+        beside = Path(os.path.normpath(folder / name))
+        if beside.is_file():
+            return beside
+        ranks = {path: (_shared(name, path), split_of(path.parent.relative_to(self.root)) == split) for path in self._named[name.name]}
+        best = [path for path, rank in ranks.items() if rank == max(ranks.values())]
+        if len(best) > 1:
+            raise DataError(f"annotations in {folder} name a photo {name}; both {best[0]} and {best[1]} fit, so remove or rename one")
+        return best[0] if best else None
+
+
+def _shared(name: PurePosixPath, path: Path) -> int:
+    """The number of last parts that two paths share."""
+    pairs = zip(reversed(name.parts), reversed(path.parts), strict=False)
+    return next((i for i, (one, other) in enumerate(pairs) if one != other), min(len(name.parts), len(path.parts)))
+
+
+def files_below(root: Path) -> list[Path]:
+    """All files of a folder and its folders, by path, without hidden files and without ``negatives/``."""
+    paths = (path for path in root.rglob("*") if path.is_file())
+    kept = (path for path in paths if not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts))
+    return sorted(path for path in kept if path.relative_to(root).parts[0] != "negatives")
+
+
+def split_of(*paths: Path | str) -> str:
+    """The split that a path names by a whole word, such as ``train2017/`` or ``instances_val.json``; else ``all``."""
+    words = [word for path in paths for word in SPLIT_WORD.findall(str(path).lower())]
+    return SPLIT_WORDS[words[-1]] if words else "all"
+
+
+def read_json(path: Path) -> Any:
+    """The contents of a JSON file. Raise DataError if this is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON file: {error}; {EXPORT_AGAIN}") from None
+
+
+def cached(parse: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """A function of a file that keeps its last results until the file changes."""
+    keep = functools.lru_cache(maxsize=256)(lambda path, changed_ns: parse(path))
+    return functools.wraps(parse)(lambda path: keep(path, path.stat().st_mtime_ns))
+
+
+def find_labelled(
+    root: Path,
+    items: Sequence[Item],
+    draw: Callable[..., np.ndarray],
+    labels: Labels,
+    mask_crack: str,
+    unused: Sequence[Unused] = (),
+) -> Found:
+    """The pairs of the items, the notes, and all other files of the folder.
+
+    Each mask is drawn once, so that a damaged annotation is known before any work. ``draw`` takes ``path``, ``key``, ``size`` (height,
+    width) and ``cracks``, the labels that are crack. It returns the mask, (H, W) bool.
+    """
+    cracks = labels.cracks(mask_crack, root)
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(functools.partial(_usable, draw=draw, cracks=cracks), items))
+    pairs = {split: [] for split in (*SPLITS, "all")}
+    for item, result in zip(items, results, strict=True):
+        if isinstance(result, Pair):
+            pairs[item.split].append(result)
+    unused = [*unused, *(result for result in results if isinstance(result, Unused))]
+    known = {pair.mask_path for those in pairs.values() for pair in those} | {each.path for each in unused}
+    rest = {item.truth: item.photo for item in items if item.truth not in known}
+    unused += [Unused(truth, f"annotations of {photo.name}, which is not used") for truth, photo in rest.items()]
+    pairs = {split: sorted(those, key=lambda pair: pair.image_path) for split, those in pairs.items() if those}
+    if not pairs:
+        reason = next((f"{each.path}: {each.reason}; {each.fix}" for each in unused if each.fix), "no annotation file describes a photo")
+        raise DataError(f"{root} holds no photo that can be used. {reason}")
+    if "all" in pairs and len(pairs) > 1:
+        example = pairs["all"][0].mask_path
+        raise DataError(f"{example} belongs to no split, but other files do; name it or its folder train, val or test, or remove it")
+    known |= {path for item in items for path in (item.photo, item.truth)}
+    return Found(pairs, tuple(labels.notes(cracks)), (*unused, *_others(root, known)))
+
+
+def _usable(item: Item, draw: Callable[..., np.ndarray], cracks: frozenset[str]) -> Pair | Unused:
+    """The pair of an item, or why the photo cannot be used."""
+    try:
+        size = read_size(item.photo)
+        if item.size and tuple(item.size) != size:
+            sizes = f"{item.size[1]} x {item.size[0]} in {item.truth.name}, but the photo is {size[1]} x {size[0]}"
+            fix = "annotate the photo as it is, or put back the photo that was annotated"
+            return Unused(item.photo, f"photo of another size than its annotations, {sizes}", fix)
+        read = functools.partial(_drawn, draw=draw, key=item.key, size=size, cracks=cracks)
+        read(item.truth)
+    except DataError as error:
+        return unusable(item.photo, error)
+    ending = ROBOFLOW_ENDING if ".rf." in item.photo.name else OFFSETS
+    return Pair(item.photo, item.truth, read_mask=read, ending=ending)
+
+
+def _drawn(path: Path, draw: Callable[..., np.ndarray], key: Hashable, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
+    """The mask of one photo of an annotation file. Raise DataError for what cannot be drawn."""
+    try:
+        return draw(path, key=key, size=size, cracks=cracks)
+    except DataError:
+        raise
+    except DAMAGE as error:
+        where = f" (photo {key})" if key is not None else ""
+        raise DataError(f"{path}{where} has an annotation that cannot be read: {in_words(error)}; {EXPORT_AGAIN}") from None
+
+
+def in_words(error: Exception) -> str:
+    """What is wrong with an annotation."""
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _others(root: Path, known: set[Path]) -> Iterator[Unused]:
+    lists = {root / f"{split}.txt" for split in SPLITS}
+    for path in files_below(root):
+        if path not in known and path not in lists:
+            is_photo = path.suffix.lower() in IMAGE_SUFFIXES
+            yield Unused(path, "photo without annotation", NO_ANNOTATION) if is_photo else Unused(path, "file that is no photo")
+
+
+def unusable(path: Path, error: DataError) -> Unused:
+    """A file that cannot be used because of an error."""
+    return Unused(path, str(error).removesuffix(f"; {EXPORT_AGAIN}").removeprefix(f"{path} "), EXPORT_AGAIN)
+
+
+def photo_missing(truth: Path, name: str) -> Unused:
+    """Annotations whose photo is missing."""
+    return Unused(truth, f"annotations of a photo that is missing, {name}", "put the photo back, or remove its annotations")
