@@ -58,9 +58,9 @@ def test_files_that_cannot_be_used_are_named(tmp_path):
     Image.fromarray(np.eye(64, 128, dtype=np.uint8) * 100).save(tmp_path / "dark.png")
     with pytest.raises(DataError, match=r"dark\.png has no pixel brighter than 100; paint cracks brighter than 127"):
         read_crop(Pair(tmp_path / "a.jpg", tmp_path / "dark.png"), 3)
-    Image.fromarray(np.zeros((64, 128), np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(DataError, match=r"deep\.png has pixels of mode I.*convert it to 8 bits"):
-        read_crop(Pair(tmp_path / "a.jpg", tmp_path / "deep.png"), 3)
+    Image.fromarray(np.zeros((64, 128), np.float32)).save(tmp_path / "deep.tif")
+    with pytest.raises(DataError, match=r"deep\.tif has pixels of mode F .*convert it to 8 or 16 bits"):
+        read_crop(Pair(tmp_path / "a.jpg", tmp_path / "deep.tif"), 3)
     (tmp_path / "d" / "traincrop" / "folder.jpg").mkdir(parents=True)
     with pytest.raises(DataError, match="no images in"):
         find_pairs(tmp_path / "d", "train")

@@ -235,20 +235,13 @@ def test_what_is_no_photo_is_named(predictor_of, tmp_path):
         with pytest.raises(DataError, match="there is no photo"):
             read_photo(missing, 3)
     deep = io.BytesIO()
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep, format="PNG")
-    with pytest.raises(DataError, match="the photo has pixels of mode I;16; convert it to 8 bits a channel"):
+    Image.fromarray(np.zeros((4, 4), np.int32)).save(deep, format="TIFF")
+    with pytest.raises(DataError, match=r"the photo has pixels of mode I .*; convert it to 8 or 16 bits a channel"):
         read_photo(deep.getvalue(), 3)
     predictor = predictor_of(Darkness())
     for array in (np.zeros((64, 128), np.uint8), np.zeros((64, 128, 1), np.uint8), np.zeros((64, 128, 3)), np.zeros((1, 128, 3), np.uint8)):
         with pytest.raises(DataError, match=r"the run takes \(height, width, 3\) uint8"):
             predictor(array)
-
-
-def test_a_huge_image_gives_the_readers_message(tmp_path, monkeypatch):
-    Image.new("L", (100, 100)).save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(DataError, match=r"a\.png .* exceeds limit of 2000 pixels"):
-        read_photo(tmp_path / "a.png", 3)
 
 
 def test_a_run_that_was_not_evaluated_says_what_comes_first(predictor_of):
