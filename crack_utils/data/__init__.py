@@ -18,6 +18,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layouts": ["layout_of"],
         "leaks": ["Leaks", "find_leaks", "pictured"],
         "photos": ["decode", "read_size"],
+        "png_rows": ["write_grey_png"],
+        "rows": ["WHOLE_UP_TO", "PhotoRows", "open_rows"],
         "run_data": ["RunData", "find_data"],
         "sample": ["ensure_sample", "is_drawn"],
         "splits": ["find_splits"],

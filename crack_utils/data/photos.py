@@ -3,7 +3,10 @@
 import contextlib
 import io
 import itertools
+import re
+import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from crack_utils.data.exif import orientation_of, turned, turned_size
-from crack_utils.errors import DataError
+from crack_utils.errors import DataError, UserError
 
 PHOTO_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
@@ -62,22 +65,35 @@ def stored_size(file: Image.Image) -> tuple[int, int]:
 @contextlib.contextmanager
 def opened(source: Path | bytes) -> Iterator[Image.Image]:
     """Open an image file. Errors in the block that come from a damaged file become a DataError that names the file."""
-    stream = None
+    with named_errors(source), opening(source) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def opening(source: Path | bytes) -> Iterator[Image.Image]:
+    """Open an image file, for a block that does more than to read the file."""
+    # From a file's name, Pillow 11.0 to 13.0 map some TIFF files into memory, and then mix up the pixels of those that EXIF turns.
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
+        _allow_heif(stream.read(64), source)
+        with _without_limit():
+            image = Image.open(stream)
+        with image:
+            if image.format != "TIFF":  # a TIFF file may be read by windows; load() checks the others
+                _check_size(image, source)
+            yield image
+
+
+@contextlib.contextmanager
+def named_errors(source: Path | bytes) -> Iterator[None]:
+    """Turn the errors of a damaged file into a DataError that names the file."""
     try:
-        # From a file's name, Pillow 11.0 to 13.0 map some TIFF files into memory, and then mix up the pixels of those that EXIF turns.
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
-            _allow_heif(stream.read(64), source)
-            with _without_limit():
-                image = Image.open(stream)
-            with image:
-                if image.format != "TIFF":  # a TIFF file may be read by windows; load() checks the others
-                    _check_size(image, source)
-                yield image
-    except DataError:
+        yield
+    except UserError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         n_bytes = _bytes_in(source)
-        reason = "it is empty" if stream and not n_bytes else str(error).removesuffix(f" {stream!r}")
+        is_empty = not n_bytes and (isinstance(source, bytes) or source.is_file())
+        reason = "it is empty" if is_empty else re.sub(r" <_io\..*>$", "", str(error))
         is_odd_tiff = "cannot identify" in reason and called(source).lower().endswith((".tif", ".tiff"))
         fix = "save it as 8 bits a channel, grey or RGB" if is_odd_tiff else "replace or remove it"
         raise DataError(f"cannot read {called(source)} ({n_bytes} bytes) as an image: {reason}; {fix}") from None
