@@ -37,7 +37,7 @@ class PhotoRows:
         """Sentences on pages that are not read, and on transparent pixels. Ask after all rows were read."""
         share, notes = self._parts.transparent / (self.size[0] * self.size[1]), [self._page_note] if self._page_note else []
         if share:
-            notes.append(f"{100 * share:.2g} % of the photo is fully transparent; the colours stored there are searched too.")
+            notes.append(f"{100 * share:.2f} % of the photo is fully transparent; the colours stored there are searched too.")
         return notes
 
 

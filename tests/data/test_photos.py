@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import write_pair
+from made_photos import chunk, write_png, write_tiff
 from PIL import ExifTags, Image, ImageOps, PngImagePlugin
 
 from crack_utils.data import Pair, decode, read_crops
@@ -18,26 +19,6 @@ from crack_utils.errors import DataError
 
 RNG = np.random.default_rng(0)
 DEEP = RNG.integers(0, 2**16, (40, 30, 3), np.uint16)  # 16 bits a channel
-
-
-def chunk(kind, content):
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
-def write_png(path, pixels, bits, color, size=None):
-    """A PNG file of any depth and colour type, which Pillow cannot write. ``size`` (height, width) lies about the size."""
-    height, width = size or pixels.shape[:2]
-    rows = b"".join(b"\0" + row.astype(">u2" if bits == 16 else np.uint8).tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
-    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    return path
-
-
-def write_tiff(path, pixels, **options):
-    tifffile = pytest.importorskip("tifffile")
-    tifffile.imwrite(path, pixels, **options)
-    return path
 
 
 # --- turned as EXIF says

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from made_photos import write_png, write_tiff
 from PIL import ExifTags, Image
-from test_photos import DEEP, write_png, write_tiff
 
 from crack_utils.data import decode
 from crack_utils.data.png_rows import PngRows, write_grey_png
@@ -12,6 +12,7 @@ from crack_utils.data.tiff_parts import TiffParts
 from crack_utils.errors import DataError
 
 RNG = np.random.default_rng(1)
+DEEP = RNG.integers(0, 2**16, (40, 30, 3), np.uint16)
 COLOURS = RNG.integers(0, 255, (700, 500, 4), np.uint8).cumsum(0, np.uint8)  # smooth downwards, so that PNG filters differ
 BANDS = [(0, 300), (250, 600), (600, 700), (100, 101), (0, 700)]  # the last two begin again
 
@@ -101,7 +102,7 @@ def test_tiff_in_planes_is_decoded_as_a_whole(tmp_path):
 def test_transparent_pixels_are_counted_once_and_mentioned(tmp_path):
     pixels = np.maximum(COLOURS, 1)
     pixels[:350, :250, 3] = 0
-    note = "25 % of the photo is fully transparent; the colours stored there are searched too."
+    note = "25.00 % of the photo is fully transparent; the colours stored there are searched too."
     Image.fromarray(pixels).save(tmp_path / "a.png")
     agree(tmp_path / "a.png", PngRows, notes=[note])
     path = write_tiff(tmp_path / "a.tif", pixels, tile=(64, 48), photometric="rgb", extrasamples=["unassalpha"])
