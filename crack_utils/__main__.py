@@ -63,8 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     added = add(bench, "measure speed, memory and sizes")
     added.add_argument(
         "what",
-        choices=["endurance", "evaluation", "report"],
-        help="200 epochs, counts at 180 thresholds, or a report of 1124 images",
+        choices=["endurance", "evaluation", "photo", "report"],
+        help="200 epochs, counts at 180 thresholds, photos of 400 megapixels, or a report of 1124 images",
     )
     add(parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")
     return parser

@@ -96,6 +96,8 @@ def predict_file(
         what = "is a folder without photos" if path.is_dir() else "is no file"
         raise DataError(f"there is no photo {path}: it {what}; give the path of an image file, or a folder of them")
     with open_rows(path, predictor.params.input_channels, whole_up_to) as photo:
+        if min(photo.size) < 2:
+            raise DataError(f"{path} has {photo.size[1]} x {photo.size[0]} pixels; photos have at least 2 x 2 pixels")
         try:
             prediction = predictor.predict_large(photo) if photo.is_large else predictor(photo.rows(0, photo.size[0]))
         except DataError as error:
