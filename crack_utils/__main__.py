@@ -54,8 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(evaluate, "evaluate a trained run without Jupyter", named, overriding)
     add(render, "render the pages of a trained run again from its files", named, pages)
     added = add(predict, "find the cracks in photos with an evaluated run", named)
-    added.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size")
-    added.add_argument("--mm-per-px", help="side of a pixel on the road in mm; default: the value of the run, if any")
+    added.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="image files of any size, folders of them, or wildcards")
+    added.add_argument("--mm-per-px", help="side of a pixel on the road in mm; default: from a GeoTIFF, or the value of the run, if any")
     added.add_argument("--output", type=Path, default=Path(), help="folder for PHOTO_cracks.png and PHOTO_mask.png; default: this one")
     added = add(compare, "compare evaluated runs on one page")
     added.add_argument("runs", nargs="*", default=["*"], help="names or patterns such as 'trial/*'; default: all")
@@ -63,8 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     added = add(bench, "measure speed, memory and sizes")
     added.add_argument(
         "what",
-        choices=["endurance", "evaluation", "report"],
-        help="200 epochs, counts at 180 thresholds, or a report of 1124 images",
+        choices=["endurance", "evaluation", "photo", "report"],
+        help="200 epochs, counts at 180 thresholds, photos of 400 megapixels, or a report of 1124 images",
     )
     add(parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")
     return parser
@@ -191,21 +191,23 @@ def _print_headline(run: Run) -> None:
 def predict(options: argparse.Namespace) -> None:
     from crack_utils.evaluation import Predictor
     from crack_utils.reporting.photo import predict_file
+    from crack_utils.reporting.photo_files import find_photos, output_names
 
     run, mm_per_px = find_run(options.name), parse_parameters({"mm_per_px": options.mm_per_px}).mm_per_px
     predictor = Predictor(run)
-    mm_per_px = mm_per_px or predictor.params.mm_per_px
+    photos, unused = find_photos(options.photos)
+    print(*unused, sep="\n", end="\n" if unused else "", flush=True)
     failed = 0
-    for photo in options.photos:
+    for photo, name in zip(photos, output_names(photos), strict=True):
         try:
-            print(predict_file(predictor, photo, options.output, mm_per_px), flush=True)
+            print(predict_file(predictor, photo, options.output, mm_per_px, name), flush=True)
         except (UserError, OSError) as error:
-            if len(options.photos) == 1:
+            if len(photos) == 1:
                 raise
             print(f"error: {error}", file=sys.stderr)
             failed += 1
     if failed:
-        raise UserError(f"{failed} of {len(options.photos)} photos were not predicted; the messages above say why")
+        raise UserError(f"{failed} of {len(photos)} photos were not predicted; the messages above say why")
 
 
 def compare(options: argparse.Namespace) -> None:

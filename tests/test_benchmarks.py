@@ -3,6 +3,9 @@
 import runpy
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -28,3 +31,12 @@ def test_a_training_keeps_no_process_and_no_file_from_epoch_to_epoch(tmp_path, m
     table = endurance["growth"](epochs=6, every=6, num_workers=0, architecture="segdecnet-jim", hard_negative_mining=0)
     assert table["epochs"].tolist() == [1, 6]
     assert table["file handles"].nunique() == table["child processes"].nunique() == 1
+
+
+def test_the_memory_of_large_photos_is_measured(tmp_path):
+    photo = runpy.run_path(str(BENCHMARKS / "photo.py"))
+    for kind, name in photo["KINDS"].items():
+        photo["draw_photo"](kind, tmp_path / name, 600)
+        with Image.open(tmp_path / name) as image:
+            assert image.size == (600, 600)
+            assert image.getpixel((520, 20)) == pytest.approx(image.getpixel((8, 20)), abs=12)

@@ -179,6 +179,15 @@ def test_photos_are_predicted_and_a_bad_one_keeps_no_other_from_it(home, tmp_pat
     assert capsys.readouterr().err.startswith("error: one_cracks.png exists already; remove the file")
     assert main(["predict", "a", photos[0], "--mm-per-px", "-1"]) == 1
     assert capsys.readouterr().err == "error: mm_per_px: should be greater than 0, got '-1'\n"
+    write_pair(tmp_path / "photos" / "more" / "one.jpg", size=(40, 30))
+    Path("notes.txt").touch()
+    assert main(["predict", "a", ".", "*.jpg", str(Path("more", "*")), "--output", "all"]) == 1
+    captured = capsys.readouterr()
+    unused = [line for line in captured.out.splitlines() if line.startswith("Not used: ")]
+    assert [line.split()[2].strip(",") for line in unused] == ["more", "notes.txt", "one_cracks.png", "one_mask.png", "out"]
+    assert captured.err.splitlines()[-1] == "error: 1 of 4 photos were not predicted; the messages above say why"
+    names = sorted(path.name for path in Path("all").glob("*_mask.png"))
+    assert names == ["more_one_mask.png", "photos_one_mask.png", "three_mask.png"]
 
 
 COMMANDS = {  # by command: its other words, and its options

@@ -1,17 +1,16 @@
 """Crops: where their files lie, large photos cut into crops, and from files to pixels."""
 
-import contextlib
 import dataclasses
-import io
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
 
+from crack_utils.data.masks import MaskRule
+from crack_utils.data.photos import decode, read_size
 from crack_utils.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -122,37 +121,4 @@ def shows_crack(pair: Pair) -> bool:
 
 def _read_mask(pair: Pair) -> np.ndarray:
     """The mask of a whole file, (H, W) bool."""
-    from crack_utils.data.masks import MaskRule
-
     return (pair.read_mask or MaskRule())(pair.mask_path)
-
-
-def decode(source: Path | bytes, mode: str) -> np.ndarray:
-    """The pixels, (H, W) uint8 for mode L, (H, W, 3) uint8 for RGB, turned as EXIF says. Raise DataError if this is no 8-bit image."""
-    with _opened(source) as image:
-        if image.mode.startswith(("I", "F")):
-            raise DataError(f"{_called(source)} has pixels of mode {image.mode}; convert it to 8 bits a channel")
-        return np.asarray(ImageOps.exif_transpose(image).convert(mode))  # phones store photos lying on their side
-
-
-def read_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image as a viewer shows the image. Reads only the file's header."""
-    with _opened(path) as file:
-        is_lying = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return (file.width, file.height) if is_lying else (file.height, file.width)
-
-
-@contextlib.contextmanager
-def _opened(source: Path | bytes) -> Iterator[Image.Image]:
-    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-    try:
-        with Image.open(file) as image:
-            yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        size = len(source) if isinstance(source, bytes) else source.stat().st_size if source.is_file() else 0
-        reason = "it is empty" if not size else str(error).removesuffix(f" {file!r}")
-        raise DataError(f"cannot read {_called(source)} ({size} bytes) as an image: {reason}; replace or remove it") from None
-
-
-def _called(source: Path | bytes) -> str:
-    return "the photo" if isinstance(source, bytes) else str(source)

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from crack_utils.data.crops import Pair, Unused, read_size
-from crack_utils.data.crops import _opened as opened
+from crack_utils.data.crops import Pair, Unused
 from crack_utils.data.mask_rules import Look, find_rule, look
 from crack_utils.data.masks import NOISE, MaskRule, read_pixels
+from crack_utils.data.photos import check_kind, opened, read_size
 from crack_utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def check_image(path: Path) -> tuple[int, int]:
     size = read_size(path)
     if size[0] * size[1] <= LARGEST_LOADED:
         with opened(path) as image:
+            check_kind(image, path)
             image.draft("L", (image.width // 8, image.height // 8))
             image.load()
     return size

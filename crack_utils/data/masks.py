@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import ImageOps
 
-from crack_utils.data.crops import _opened as opened
+from crack_utils.data.photos import opened
 from crack_utils.errors import DataError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "large_photo": ["LargePrediction"],
         "photo": ["PhotoPrediction", "Predictor", "read_photo"],
         "run": ["applied_threshold", "evaluate_run", "measure_test", "score_run"],
     },

@@ -2,17 +2,17 @@
 
 import dataclasses
 import functools
-import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from crack_utils.data import Placement, decode, fit_image, place, unfit
+from crack_utils.data import PhotoRows, Placement, decode, fit_image, place, unfit
 from crack_utils.errors import DataError, ParameterError
-from crack_utils.evaluation.run import applied_threshold
+from crack_utils.evaluation.large_photo import LargePrediction, PackedMasks
+from crack_utils.evaluation.run import LOWERED, applied_threshold
 from crack_utils.networks import build_model, resolve_device
 from crack_utils.scoring import check_finite, crack_geometry
 from crack_utils.store import Run
@@ -24,7 +24,7 @@ def read_photo(source: Path | str | bytes | memoryview, channels: int) -> np.nda
     """Decode a photo, turned as its EXIF data says, to (H, W, channels) uint8.
 
     ``source`` is the path or the bytes of a file; ``channels`` are the run's ``input_channels``: 3 for colour, 1 for grey. Raise DataError
-    if the file does not exist, or is no image of 8 bits a channel.
+    if the file does not exist, or is no image of 8 or 16 bits a channel.
     """
     source = Path(source) if isinstance(source, str) else source
     if isinstance(source, Path) and not source.is_file():
@@ -49,6 +49,11 @@ class PhotoPrediction:
     def mask(self) -> np.ndarray:
         """(H, W) bool: the pixels predicted as crack."""
         return self.seg_prob.astype(np.float64) > self.threshold
+
+    @property
+    def crack_share(self) -> float:
+        """The share of the photo's pixels that are crack."""
+        return float(self.mask.mean())
 
     @functools.cached_property
     def geometry(self) -> dict[str, float]:
@@ -89,28 +94,60 @@ class Predictor:
                 f"the photo is an array of {image.shape} {image.dtype}; the run takes (height, width, {channels}) uint8 of at least 2 x 2 "
                 f"pixels; read_photo(path, {channels}) returns such an array"
             )
-        seg_prob, decision_prob = self._predict_tiles(image, on_tile or (lambda done, total: None))
+        seg_prob, decision_prob = np.empty(image.shape[:2], np.float32), 0.0
+        for top, rows, tile_decision_prob in self._predict_rows(image.shape[:2], lambda top, bottom: image[top:bottom], on_tile):
+            seg_prob[top : top + len(rows)] = rows
+            decision_prob = max(decision_prob, tile_decision_prob)
         decided = decision_prob >= self.decision_threshold
         threshold = applied_threshold(seg_prob, decided, self.threshold, self.params)
         return PhotoPrediction(image, seg_prob, decision_prob, decided, threshold, self.decision_threshold, self.params.decision_loss)
 
-    def _predict_tiles(self, image: np.ndarray, on_tile: Callable[[int, int], None]) -> tuple[np.ndarray, float]:
-        """The blended segmentation probabilities, (H, W) float32, and the highest decision probability."""
-        seg_prob, decision_prob = np.zeros(image.shape[:2], np.float32), 0.0
-        whole = place(image.shape[:2], self.input_size)
+    def predict_large(self, photo: PhotoRows, on_tile: Callable[[int, int], None] | None = None) -> LargePrediction:
+        """Predict a photo that is read by rows. The result is that of the whole photo, but only rows of a tile's height are in memory.
+
+        Arguments and errors are those of a call.
+        """
+        if photo.channels != self.params.input_channels or min(photo.size) < 2:
+            raise DataError(f"the photo is {photo.size[1]} x {photo.size[0]} pixels; photos have at least 2 x 2 pixels")
+        masks, highest, decision_prob = PackedMasks(photo.size, {self.threshold, LOWERED * self.threshold}), 0.0, 0.0
+        for _, rows, tile_decision_prob in self._predict_rows(photo.size, photo.rows, on_tile):
+            masks.add(rows)
+            highest, decision_prob = max(highest, float(rows.max())), max(decision_prob, tile_decision_prob)
+        decided = decision_prob >= self.decision_threshold
+        threshold = applied_threshold(np.array(highest), decided, self.threshold, self.params)
+        packed = masks.above(threshold)
+        return LargePrediction(photo.size, packed, decision_prob, decided, threshold, self.decision_threshold, self.params.decision_loss)
+
+    def _predict_rows(
+        self, size: tuple[int, int], rows: Callable[[int, int], np.ndarray], on_tile: Callable[[int, int], None] | None
+    ) -> Iterator[tuple[int, np.ndarray, float]]:
+        """From top to bottom: the first row, the rows' blended segmentation probabilities, (n, W) float32, and a decision probability.
+
+        ``rows`` returns the photo's rows from a first one to before a last one.
+        """
+        on_tile = on_tile or (lambda done, total: None)
+        tile, placement = self._tile_of(size)
+        starts, columns = blend(size[0], tile[0]), blend(size[1], tile[1])
+        band, number, total = np.zeros((tile[0], size[1]), np.float32), 0, len(starts) * len(columns)
+        on_tile(0, total)
+        for (top, row_weights), following in zip(starts, [*(top for top, _ in starts[1:]), size[0]], strict=True):
+            image, decision_prob = rows(top, top + tile[0]), 0.0
+            for left, column_weights in columns:
+                part = np.s_[:, left : left + tile[1]]
+                tile_prob, tile_decision_prob = self._predict_tile(image[part], placement)
+                band[part] += row_weights[:, None] * column_weights * tile_prob
+                decision_prob, number = max(decision_prob, tile_decision_prob), number + 1
+                on_tile(number, total)
+            finished = following - top  # no later tile reaches these rows
+            yield top, np.minimum(band[:finished], 1), decision_prob  # rounding may raise the sum of the weights above 1
+            band = np.concatenate([band[finished:], np.zeros((finished, size[1]), np.float32)])
+
+    def _tile_of(self, size: tuple[int, int]) -> tuple[tuple[int, int], Placement]:
+        """The (height, width) of the tiles of a photo of this size, and how each tile lies in the input."""
+        whole = place(size, self.input_size)
         if whole.scale >= self.scale:  # like a crop in an evaluation: a photo no larger than a crop is one tile
-            tile, placement = image.shape[:2], whole
-        else:
-            tile, placement = tile_size(image.shape[:2], self.input_size, self.scale)
-        tiles = list(itertools.product(blend(image.shape[0], tile[0]), blend(image.shape[1], tile[1])))
-        on_tile(0, len(tiles))
-        for number, ((top, row_weights), (left, column_weights)) in enumerate(tiles, start=1):
-            part = np.s_[top : top + tile[0], left : left + tile[1]]
-            tile_prob, tile_decision_prob = self._predict_tile(image[part], placement)
-            seg_prob[part] += row_weights[:, None] * column_weights * tile_prob
-            decision_prob = max(decision_prob, tile_decision_prob)
-            on_tile(number, len(tiles))
-        return np.minimum(seg_prob, 1, out=seg_prob), decision_prob  # rounding may raise the sum of the weights above 1
+            return size, whole
+        return tile_size(size, self.input_size, self.scale)
 
     @torch.inference_mode()
     def _predict_tile(self, tile: np.ndarray, placement: Placement) -> tuple[np.ndarray, float]:

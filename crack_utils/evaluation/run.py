@@ -27,6 +27,7 @@ from crack_utils.store import (
     write_predictions,
 )
 
+LOWERED = 0.9  # share of the threshold that lowered_threshold uses
 Predictions = Iterator[tuple[Crop, Any, float]]  # crop, probabilities (H, W) as array or tensor, decision probability
 
 
@@ -143,7 +144,7 @@ def applied_threshold(seg_prob: Any, decided: bool, threshold: float, params: Ru
     if params.blackening and not decided:
         return np.inf
     if params.lowered_threshold and decided and not float(seg_prob.max()) > threshold:
-        return 0.9 * threshold
+        return LOWERED * threshold
     return threshold
 
 

@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             *("decision_ranking", "engineering", "failures", "false_alarms", "headline", "in_millimetres", "intervals"),
             *("pick_examples", "without_leaks", "FEW_PHOTOS", "LEAST_PHOTOS", "RESAMPLES", "bootstrap_interval", "paired_difference"),
         ],
+        "windows": ["HALO", "geometry_by_windows"],
         "thresholds": ["SEG_THRESHOLDS", "exceeded"],
     },
 )

@@ -19,14 +19,28 @@ def crack_length(skeleton_mask: np.ndarray) -> float:
     the centre of its last, so n pixels in a row have length n - 1; a single pixel has length 1. The length is exact along rows, columns
     and diagonals; lines of other slants come out up to 8 percent too long.
     """
-    line = np.asarray(skeleton_mask, bool)
+    return _length(link_counts(np.pad(np.asarray(skeleton_mask, bool), 1)))
+
+
+def link_counts(framed: np.ndarray) -> np.ndarray:
+    """The straight links, diagonal links and single pixels of a skeleton with a frame of one pixel around it, (3,) int.
+
+    Counted are the pixels inside the frame, and the links inside the frame or from there to the right and lower side of the frame. So the
+    counts of neighbouring windows add up to those of the whole.
+    """
+    line = framed[1:, 1:]
     upper_left, upper_right, lower_left, lower_right = line[:-1, :-1], line[:-1, 1:], line[1:, :-1], line[1:, 1:]
-    straight = np.sum(line[:, :-1] & line[:, 1:]) + np.sum(line[:-1] & line[1:])
+    straight = np.sum(upper_left & upper_right) + np.sum(upper_left & lower_left)
     falling = upper_left & lower_right & ~(upper_right | lower_left)
     rising = upper_right & lower_left & ~(upper_left | lower_right)
-    around = cv2.boxFilter(line.astype(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
-    alone = line & (around == 1)
-    return float(straight + math.sqrt(2) * (falling.sum() + rising.sum()) + alone.sum())
+    around = cv2.boxFilter(framed.astype(np.uint8), -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)[1:-1, 1:-1]
+    alone = upper_left & (around == 1)
+    return np.array([straight, falling.sum() + rising.sum(), alone.sum()])
+
+
+def _length(counts: np.ndarray) -> float:
+    straight, diagonal, alone = counts
+    return float(straight + math.sqrt(2) * diagonal + alone)
 
 
 def crack_geometry(mask: np.ndarray, skeleton_mask: np.ndarray | None = None) -> dict[str, float]:
@@ -45,13 +59,18 @@ def crack_geometry(mask: np.ndarray, skeleton_mask: np.ndarray | None = None) ->
     """
     mask = np.asarray(mask, bool)
     line = skeleton(mask) if skeleton_mask is None else np.asarray(skeleton_mask, bool)
-    length_px = crack_length(line)
-    widths = crack_widths(mask, line).astype(float) if line.any() else np.array([math.nan])
+    widths = crack_widths(mask, line).astype(float) if line.any() else np.zeros(0)
+    return geometry_of(link_counts(np.pad(line, 1)), widths, mask.size)
+
+
+def geometry_of(counts: np.ndarray, widths: np.ndarray, area: int) -> dict[str, float]:
+    """The result of :func:`crack_geometry` from counts of :func:`link_counts`, widths at the skeleton's pixels, and the area in px."""
+    length_px, widths = _length(counts), widths if len(widths) else np.array([math.nan])
     return dict(
         length_px=length_px,
         width_mean_px=float(widths.mean()),
         width_p95_px=float(np.percentile(widths, 95)),
-        density=length_px / mask.size,
+        density=length_px / area,
     )
 
 

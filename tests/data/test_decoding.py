@@ -55,6 +55,9 @@ def test_files_that_cannot_be_used_are_named(tmp_path):
     Image.new("L", (64, 32)).save(tmp_path / "small.png")
     with pytest.raises(DataError, match=r"small\.png is 64 x 32, its image 128 x 64"):
         read_crop(Pair(tmp_path / "a.jpg", tmp_path / "small.png"), 3)
+    Image.fromarray(np.zeros((64, 128), np.float32)).save(tmp_path / "deep.tif")
+    with pytest.raises(DataError, match=r"deep\.tif has pixels of mode F .*convert it to 8 or 16 bits"):
+        read_crop(Pair(tmp_path / "a.jpg", tmp_path / "deep.tif"), 3)
     (tmp_path / "d" / "traincrop" / "folder.jpg").mkdir(parents=True)
     with pytest.raises(DataError, match="no images in"):
         find_pairs(tmp_path / "d", "train")

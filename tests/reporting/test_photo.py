@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 from conftest import small_params, write_pair
+from made_photos import GEOGRAPHIC, METRE, PROJECTED, write_geotiff
 from PIL import Image
 
+from crack_utils.data import open_rows
 from crack_utils.errors import DataError, UserError
-from crack_utils.evaluation import PhotoPrediction
-from crack_utils.reporting.photo import describe, overlay, predict_file
+from crack_utils.evaluation import LargePrediction, PhotoPrediction
+from crack_utils.reporting.photo import describe, overlay, predict_file, reduced_overlay
 
 
 def draw_photo(size, crack=np.s_[:0], channels=3):
@@ -79,6 +81,13 @@ class FindDarkness:
     def __call__(self, image):
         return prediction_of(image[..., 0] < 60)
 
+    def predict_large(self, photo):
+        return large_prediction_of(photo.rows(0, photo.size[0])[..., 0] < 60)
+
+
+def large_prediction_of(mask):
+    return LargePrediction(mask.shape, np.packbits(mask, axis=1), 0.75, True, 0.5, 0.25, True)
+
 
 def test_no_file_is_ever_overwritten(tmp_path):
     write_pair(tmp_path / "a.jpg", tmp_path / "a_mask.png")  # a layout of CRACK500
@@ -100,3 +109,64 @@ def test_a_photo_that_the_run_cannot_take_is_named(tmp_path):
     with pytest.raises(DataError, match=r"a\.jpg: the photo is an array of another shape"):
         predict_file(Refuse(), tmp_path / "a.jpg", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# --- large photos, several kinds, GeoTIFF
+
+
+def test_a_large_photo_gets_the_words_and_the_mask_of_a_small_one(tmp_path):
+    image, mask = draw_photo((300, 500), np.s_[100:104, 5:435])
+    Image.fromarray(image).save(tmp_path / "a.png")
+    small = predict_file(FindDarkness(), tmp_path / "a.png", tmp_path / "small", 2).splitlines()
+    large = predict_file(FindDarkness(), tmp_path / "a.png", tmp_path / "large", 2, whole_up_to=0).splitlines()
+    assert large[:-2] == small[:-1]
+    assert large[-2] == "The large photo was measured in parts: cracks up to 256 px wide are exact, wider ones come out too narrow."
+    for name in ("a_mask.png", "a_cracks.png"):
+        pictures = [np.asarray(Image.open(tmp_path / folder / name)) for folder in ("small", "large")]
+        np.testing.assert_array_equal(*pictures)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "large/a_mask.png")) > 0, mask)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_reduced_overlay_averages_the_photo_and_keeps_thin_cracks(tmp_path, channels):
+    image, mask = draw_photo((301, 503), np.s_[100:101, 5:435])
+    Image.fromarray(image).save(tmp_path / "a.png")
+    with open_rows(tmp_path / "a.png", channels, whole_up_to=0) as photo:
+        picture = reduced_overlay(photo, large_prediction_of(mask), 4)
+    assert picture.shape == (76, 126, 3)
+    is_coloured = picture[..., 0] > picture[..., 2]
+    assert is_coloured.sum() == 108
+    assert is_coloured[25, 1:109].all()
+    assert (picture[~is_coloured] == 160).all()
+
+
+def test_the_scale_of_a_geotiff_is_used_unless_one_is_given(tmp_path):
+    image = draw_photo((30, 40), np.s_[10:14, 5:35])[0]
+    metres = write_geotiff(tmp_path / "m.tif", [PROJECTED, METRE], pixels=image)
+    degrees = write_geotiff(tmp_path / "d.tif", [GEOGRAPHIC], pixels=image)
+    said = predict_file(FindDarkness(), metres, tmp_path / "1")
+    assert "width: 8.0 mm on average" in said
+    assert "(1 px is 2 mm)." in said
+    assert "The side of a pixel comes from the GeoTIFF." in said.splitlines()
+    given = predict_file(FindDarkness(), metres, tmp_path / "2", 3)
+    assert "(1 px is 3 mm)" in given
+    assert "GeoTIFF" not in given
+    said = predict_file(FindDarkness(), degrees, tmp_path / "3")
+    assert " mm on average" not in said
+    assert "in degrees, not in metres, so no length is in mm; give --mm-per-px." in said
+
+
+def test_pages_and_transparency_that_are_not_read_are_mentioned(tmp_path):
+    frames = [Image.fromarray(draw_photo((30, 40))[0]) for _ in range(2)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (40, 30), "red")])
+    assert "The file has 2 frames; only the first is read." in predict_file(FindDarkness(), tmp_path / "a.gif", tmp_path / "out")
+    clear = np.dstack([draw_photo((30, 40))[0], np.zeros((30, 40), np.uint8)])
+    Image.fromarray(clear).save(tmp_path / "b.png")
+    assert "100.00 % of the photo is fully transparent" in predict_file(FindDarkness(), tmp_path / "b.png", tmp_path / "out")
+
+
+def test_what_is_no_photo_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"there is no photo .*nothing\.jpg: it is no file; give the path"):
+        predict_file(FindDarkness(), tmp_path / "nothing.jpg", tmp_path / "out")
+    with pytest.raises(DataError, match=r"there is no photo .*: it is a folder without photos"):
+        predict_file(FindDarkness(), tmp_path, tmp_path / "out")

@@ -1,0 +1,118 @@
+"""How a photo lies: the orientation that EXIF states, and whether a mask lies as the photo is shown or as the photo is stored."""
+
+import numpy as np
+from PIL import ExifTags, Image
+from scipy import ndimage
+
+TURNS = {  # by orientation: the quarter turns against the clock, and whether the picture is mirrored left to right after them
+    1: (0, False),
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (3, True),
+    6: (3, False),
+    7: (1, True),
+    8: (1, False),
+}
+RING_PX = (3, 8)  # the ring around a mask begins and ends so many pixels away from the mask
+LEAST_CONTRAST = 3.0  # grey values by which a crack must be darker than its ring in one placement, beyond the other placement
+
+
+def orientation_of(file: Image.Image) -> int:
+    """The orientation that the file states in EXIF or XMP, 1 to 8; 1 if the file states none or another number.
+
+    Reads no pixels, except of a PNG file whose EXIF data stand behind its pixels.
+    """
+    if file.format == "PNG" and "exif" not in file.info and not _has_late_text(file):
+        orientation = Image.Image.getexif(file).get(ExifTags.Base.Orientation, 1)  # PngImageFile.getexif would decode the whole file
+    else:
+        orientation = file.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in TURNS else 1
+
+
+def _has_late_text(file: Image.Image) -> bool:
+    """Whether a PNG file has chunks with EXIF or text behind its pixels."""
+    stream, seen_pixels = file.fp, False
+    if stream is None:  # the file was loaded, and Pillow has read these chunks
+        return False
+    place = stream.tell()
+    stream.seek(8)
+    try:
+        while len(head := stream.read(8)) == 8:
+            kind = head[4:]
+            if seen_pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+                return True
+            seen_pixels = seen_pixels or kind == b"IDAT"
+            stream.seek(int.from_bytes(head[:4], "big") + 4, 1)
+        return False
+    finally:
+        stream.seek(place)
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn the stored pixels (H, W, ...) as a viewer shows them. The result is a view."""
+    quarters, is_mirrored = TURNS[orientation]
+    pixels = np.rot90(pixels, quarters)
+    return pixels[:, ::-1] if is_mirrored else pixels
+
+
+def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """The (height, width) that a viewer shows of stored pixels of this (height, width)."""
+    return size[::-1] if orientation >= 5 else size
+
+
+def stored_box(box: tuple[int, int, int, int], size: tuple[int, int], orientation: int) -> tuple[int, int, int, int]:
+    """Where a box of the shown photo lies in the stored pixels.
+
+    Args:
+        box: (top, left, height, width) in the photo as shown.
+        size: (height, width) of the stored pixels.
+
+    Returns:
+        (top, left, height, width) in the stored pixels.
+    """
+    (top, left, height, width), (quarters, is_mirrored) = box, TURNS[orientation]
+    shown_height, shown_width = turned_size(size, orientation)
+    if is_mirrored:
+        left = shown_width - left - width
+    if quarters == 1:
+        return left, shown_height - top - height, width, height
+    if quarters == 2:
+        return shown_height - top - height, shown_width - left - width, height, width
+    if quarters == 3:
+        return shown_width - left - width, top, width, height
+    return top, left, height, width
+
+
+def orientation_evidence(image: np.ndarray, mask: np.ndarray, orientation: int) -> str:
+    """Decide how a mask lies whose photo states an orientation other than 1.
+
+    Sizes decide where they differ. Otherwise the contents decide: cracks are darker than their surroundings, so the grey values under the
+    mask are compared with those of a ring around the mask, in both placements.
+
+    Args:
+        image: (H, W) or (H, W, C) uint8, the photo as shown.
+        mask: (h, w) bool, as the mask's file stores it.
+        orientation: what the photo's EXIF data state, 1 to 8.
+
+    Returns:
+        "turned" if the mask fits the photo as shown, "stored" if it fits the photo as stored and must be turned like the photo, "unknown"
+        if both fit about equally, and "neither" if the mask has another size than both.
+    """
+    fits_turned, fits_stored = mask.shape == image.shape[:2], turned_size(mask.shape, orientation) == image.shape[:2]
+    if not (fits_turned and fits_stored):
+        return "turned" if fits_turned else "stored" if fits_stored else "neither"
+    if orientation == 1:
+        return "turned"
+    grey = image if image.ndim == 2 else image.mean(axis=2)
+    as_turned, as_stored = crack_contrast(grey, mask), crack_contrast(grey, turned(mask, orientation))
+    if max(as_turned, as_stored) < LEAST_CONTRAST or abs(as_turned - as_stored) < LEAST_CONTRAST:
+        return "unknown"
+    return "turned" if as_turned > as_stored else "stored"
+
+
+def crack_contrast(grey: np.ndarray, mask: np.ndarray) -> float:
+    """By how many grey values the pixels under the mask are darker on average than a ring around the mask; 0 without mask or ring."""
+    far = ndimage.distance_transform_edt(~mask) if mask.any() else np.zeros(mask.shape)
+    ring = (far >= RING_PX[0]) & (far <= RING_PX[1])
+    return float(grey[ring].mean() - grey[mask].mean()) if mask.any() and ring.any() else 0.0
