@@ -1,5 +1,5 @@
-"""One's own photos: ``images/`` and ``masks/``, or the same in a folder for each split."""
+"""One's own photos, in any of the layouts that ``folders.py`` reads."""
 
 from crack_utils.data.layouts import Layout
 
-LAYOUT = Layout(title="your own photos", cuts_large_photos=True)
+LAYOUT = Layout(title="your own photos", cuts_large_photos=True, doubts_offsets=True)
