@@ -24,6 +24,7 @@ PHONE_SUFFIXES = _suffixes("heic heif hif")
 RAW_SUFFIXES = _suffixes("dng cr2 cr3 crw nef nrw arw sr2 orf rw2 raf pef srw x3f 3fr iiq raw")
 DRAWING_SUFFIXES = _suffixes("svg svgz pdf eps ps ai psd psb xcf cdr wmf emf exr hdr")
 FILM_SUFFIXES = _suffixes("mp4 mov avi mkv webm m4v mpg mpeg wmv mts 3gp insv")
+PICTURE_SUFFIXES = PHONE_SUFFIXES | RAW_SUFFIXES | DRAWING_SUFFIXES | FILM_SUFFIXES
 TEXT_SUFFIXES = _suffixes("txt md rst csv tsv json xml yaml yml html htm log ini cfg toml py ipynb xls xlsx doc docx")
 ARCHIVE_SUFFIXES = _suffixes("zip tar gz tgz bz2 xz 7z rar")
 SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "@eadir", "$recycle.bin"}
@@ -155,9 +156,11 @@ def _unread(path: Path, suffix: str) -> Unused:
 
 
 def contents(folder: Path) -> str:
-    """What lies in a folder, in words, for an error message."""
-    visible = [path for path in sorted(folder.iterdir()) if not is_hidden(path.name)]
-    folders = [f"{path.name}/" for path in visible if path.is_dir()]
-    kinds = Counter(path.suffix.lower() or "no ending" for path in visible if not path.is_dir())
+    """What lies in a folder and below, in words, for an error message; and what to do about pictures of other formats."""
+    folders = [f"{each.name}/" for each in folders_in(folder)]
+    files = [path for path in walk(folder) if not any(is_hidden(name) for name in path.relative_to(folder).parts)]
+    kinds = Counter(path.suffix.lower() or "without an ending" for path in files)
     words = folders[:6] + (["..."] if len(folders) > 6 else []) + [f"{count} x {kind}" for kind, count in kinds.most_common(4)]
-    return ", ".join(words) or "nothing"
+    pictures = (_unread(path, path.suffix.lower()) for path in files if path.suffix.lower() in PICTURE_SUFFIXES - readable_suffixes())
+    hint = next((f" ({each.reason}: {each.fix})" for each in pictures), "")
+    return (", ".join(words) or "nothing") + hint

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,7 +94,7 @@ def pair_folders(folders: Mapping[str, tuple[Path, Path]]) -> Found:
         pairs[split], more = pair_up(files_in(images), files_in(masks))
         unused += more
         if not pairs[split]:
-            raise _nothing_fits(images, masks)
+            raise _nothing_fits(unused, images, masks)
     return Found(pairs, (), tuple(unused))
 
 
@@ -193,8 +193,8 @@ def _paired(root: Path, places: list[Place], split: str) -> Paired:
     """The pairs of a split's places: group by group where photos and masks have the same groups."""
     _check_single(root, places)
     by_role = {role: [place for place in places if place.role == role] for role in ("images", "masks", None)}
-    if by_role["masks"] and not by_role["images"] and by_role[None]:  # photos beside a folder of masks
-        by_role = {"images": by_role[None], "masks": by_role["masks"], None: []}
+    if by_role["masks"] and not by_role["images"] and by_role[None]:
+        by_role = _of_loose_photos(by_role)
     if by_role["images"] and not by_role["masks"]:
         return _without_masks(by_role["images"])
     if by_role["masks"] and not by_role["images"]:
@@ -204,8 +204,17 @@ def _paired(root: Path, places: list[Place], split: str) -> Paired:
         pairs += paired.pairs
         unused += paired.unused
     if not pairs:
-        raise _nothing_fits(*(by_role[role][0].folder for role in ("images", "masks") if by_role[role]), *(p.folder for p in by_role[None]))
+        raise _nothing_fits(
+            unused, *(by_role[role][0].folder for role in ("images", "masks") if by_role[role]), *(p.folder for p in by_role[None])
+        )
     return Paired(pairs, unused)
+
+
+def _of_loose_photos(by_role: dict[str | None, list[Place]]) -> dict[str | None, list[Place]]:
+    """Photos beside a folder of masks: those of that folder, or those beside the photos, whichever fit to more photos."""
+    apart = {"images": by_role[None], "masks": by_role["masks"], None: []}
+    beside = {"images": [], "masks": [], None: by_role[None]}
+    return max(apart, beside, key=lambda roles: sum(len(paired.pairs) for paired in _groups(roles)))
 
 
 def _groups(by_role: Mapping[str | None, list[Place]]) -> Iterator[Paired]:
@@ -254,8 +263,14 @@ def _outside(places: list[Place], pairs: Mapping[str, list[Pair]]) -> Iterator[U
                     yield Unused(path, "photo beside the folders of the splits", "move it and its mask to the folders of a split")
 
 
-def _nothing_fits(*folders: Path) -> DataError:
+def _nothing_fits(unused: Sequence[Unused], *folders: Path) -> DataError:
     """The error for photos and masks of which no two fit."""
+    if reasons := [each for each in unused if each.fix and each.reason != "photo without a mask"]:
+        alike = [each.path for each in unused if each.reason == reasons[0].reason]
+        shown = ", ".join(path.name for path in alike[:3]) + (", ..." if len(alike) > 3 else "")
+        return DataError(
+            f"{folders[0]} holds no photo that can be used: {reasons[0].reason} ({len(alike)} files: {shown}); {reasons[0].fix}"
+        )
     shown = "; ".join(f"{folder} holds {', '.join(path.name for path in images_in(folder)[:2])}" for folder in folders[:2])
     return DataError(f"no photo has a mask: {shown}; a mask has the name of its photo, such as x.png, x_GT.png or x_mask.png for x.jpg")
 
