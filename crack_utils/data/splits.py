@@ -7,7 +7,7 @@ from typing import NamedTuple
 from crack_utils.data.crops import SPLITS, Pair, Unused
 from crack_utils.data.draws import DRAWN_SHARES, draw_splits, in_photo_order, shares_note
 from crack_utils.data.layouts import Found, Layout, layout_of
-from crack_utils.data.layouts.files import ELSEWHERE, is_image, left_over
+from crack_utils.data.layouts.files import ELSEWHERE, is_image_name, left_over, walk
 from crack_utils.data.layouts.folders import NEGATIVES, find_negatives, unused_negatives
 from crack_utils.data.lists import Lists, find_lists, read_lists
 from crack_utils.data.offsets import offsets_note, settle_offsets
@@ -30,6 +30,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     root, layout = Path(root), layout_of(dataset)
     if not root.is_dir():
         raise DataError(f"data_root {root} is not a folder; give the folder that holds the data set (see docs/data.md)")
+    files = walk(root)
     found = _found(root, layout)
     lists = read_lists(root, found.pairs, found.unused)
     pairs = {split: [layout.describe(pair) for pair in those] for split, those in _with_lists(found.pairs, lists).items()}
@@ -39,7 +40,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
         settled = iter(settle_offsets([pair for those in pairs.values() for pair in those] + negatives))
         pairs = {split: [next(settled) for _ in those] for split, those in pairs.items()}
         notes += [note] if (note := offsets_note([pair for those in pairs.values() for pair in those])) else []
-    unused = _all_unused(root, found, pairs, negatives, lists)
+    unused = _all_unused(root, files, found, pairs, negatives, lists)
     pairs, missing, more = _with_drawn(root, layout, pairs, seed)
     return FoundSplits(pairs, missing, (*notes, *more), unused)
 
@@ -85,7 +86,9 @@ def _with_drawn(root: Path, layout: Layout, pairs: Pairs, seed: int) -> tuple[Pa
     return pairs | drawn, missing, notes
 
 
-def _all_unused(root: Path, found: Found, pairs: Pairs, negatives: Sequence[Pair], lists: Lists) -> tuple[Unused, ...]:
+def _all_unused(
+    root: Path, files: Sequence[Path], found: Found, pairs: Pairs, negatives: Sequence[Pair], lists: Lists
+) -> tuple[Unused, ...]:
     """Every file in the folder that no pair, no list and no negatives folder uses, with a reason. Reasons with a fix come first."""
     known = [pair for those in pairs.values() for pair in those]
     used = {path for pair in (*known, *negatives) for path in (pair.image_path, pair.mask_path) if path} | set(lists.files.values())
@@ -94,14 +97,14 @@ def _all_unused(root: Path, found: Found, pairs: Pairs, negatives: Sequence[Pair
         reasons = {pair.image_path: "photo that no list names", pair.mask_path: "mask that no list names"}
         unused += [Unused(path, reason) for path, reason in reasons.items() if path not in used]
     read = {path.parent for path in used - set(lists.files.values())} | {each.path.parent for each in unused} | {root / "negatives"}
-    unused += [_named(root, each) for each in left_over(root, used, unused, read)]
+    unused += [_named(root, each) for each in left_over(root, files, used, unused, read)]
     return tuple(sorted(unused, key=lambda each: not each.fix))
 
 
 def _named(root: Path, unused: Unused) -> Unused:
     """Crack-free images in a folder that is not where the program looks for these."""
     folders = unused.path.relative_to(root).parts[:-1]
-    if unused.reason != ELSEWHERE or not is_image(unused.path) or not any(name.lower() in NEGATIVES for name in folders):
+    if unused.reason != ELSEWHERE or not is_image_name(unused.path.name) or not any(name.lower() in NEGATIVES for name in folders):
         return unused
     return Unused(unused.path, "crack-free image in another folder than negatives/", "move the folder, or name it in negatives_root")
 

@@ -41,9 +41,9 @@ def readable_suffixes() -> frozenset[str]:
     return frozenset(known | (PHONE_SUFFIXES if importlib.util.find_spec("pillow_heif") else set()))
 
 
-def is_image(path: Path) -> bool:
+def is_image_name(name: str) -> bool:
     """Whether the name is that of a visible image file in a format that is read."""
-    return path.suffix.lower() in readable_suffixes() and not is_hidden(path.name) and not path.is_dir()
+    return os.path.splitext(name)[1].lower() in readable_suffixes() and not is_hidden(name)
 
 
 def is_hidden(name: str) -> bool:
@@ -53,12 +53,24 @@ def is_hidden(name: str) -> bool:
 
 def images_in(folder: Path) -> list[Path]:
     """The image files directly in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if is_image(path))
+    with os.scandir(folder) as entries:
+        return [folder / name for name in sorted(entry.name for entry in entries if is_image_name(entry.name) and not entry.is_dir())]
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether there is an image file in a folder or below, hidden folders aside."""
+    return bool(images_in(folder)) or any(holds_images(inner) for inner in folders_in(folder))
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The visible folders directly in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name))
+    """The visible folders directly in a folder, by name. Links that lead back are left aside."""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not is_hidden(entry.name) and not _leads_back(entry))
+    return [folder / name for name in names]
+
+
+def _leads_back(entry: os.DirEntry) -> bool:
+    return entry.is_symlink() and Path(entry.path).resolve() in (folder := Path(entry.path).parent.resolve(), *folder.parents)
 
 
 def walk(root: Path) -> list[Path]:
@@ -102,11 +114,12 @@ def _start(path: Path) -> bytes:
     return b""
 
 
-def left_over(root: Path, used: set[Path], unused: Iterable[Unused], read: set[Path]) -> list[Unused]:
-    """A reason for every file below ``root`` that is neither used nor has a reason yet.
+def left_over(root: Path, files: Iterable[Path], used: set[Path], unused: Iterable[Unused], read: set[Path]) -> list[Unused]:
+    """A reason for every file that is neither used nor has a reason yet.
 
     Args:
         root: the folder of the data set.
+        files: all files below ``root``.
         used: files that are read.
         unused: files that have a reason already.
         read: folders whose files belong to the data set.
@@ -117,7 +130,7 @@ def left_over(root: Path, used: set[Path], unused: Iterable[Unused], read: set[P
     def belongs(path: Path) -> bool:
         return path.parent in read or any(folder in read for folder in path.parents if folder != root and root in folder.parents)
 
-    return [_reason(path, root, belongs(path), path.with_suffix("") in stems) for path in walk(root) if path not in known]
+    return [_reason(path, root, belongs(path), path.with_suffix("") in stems) for path in files if path not in known]
 
 
 def _reason(path: Path, root: Path, belongs: bool, has_twin: bool) -> Unused:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crack_utils.data.crops import SPLITS, Pair, Unused
-from crack_utils.data.layouts.files import contents, folders_in, images_in, is_hidden, is_image, walk
+from crack_utils.data.layouts.files import contents, folders_in, holds_images, images_in
 from crack_utils.data.layouts.names import Paired, pair_side_by_side, pair_up, plain_name, tell_apart
 from crack_utils.errors import DataError
 
@@ -134,7 +134,7 @@ def _negative_places(folder: Path) -> tuple[list[Place], bool]:
 def innermost(root: Path) -> Path:
     """The folder that a chain of single folders wraps. Names that say a split or a role wrap nothing."""
     while not images_in(root):
-        inner = [folder for folder in folders_in(root) if folder.name.lower() not in NEGATIVES and _holds_images(folder)]
+        inner = [folder for folder in folders_in(root) if folder.name.lower() not in NEGATIVES and holds_images(folder)]
         if len(inner) != 1 or meaning(inner[0].name):
             break
         root = inner[0]
@@ -159,7 +159,7 @@ def places_in(root: Path, is_negatives: bool = False) -> Iterator[Place]:
 def _below(place: Place, default_role: str | None) -> Iterator[Place]:
     inner = [folder for folder in folders_in(place.folder) if folder.name.lower() not in NEGATIVES]
     told = {folder: each for folder in inner if (each := _extended(place, folder))}
-    with_images = [folder for folder in inner if folder not in told and _holds_images(folder)]
+    with_images = [folder for folder in inner if folder not in told and holds_images(folder)]
     if images_in(place.folder) and not (place.role is None and any(each.role == "images" for each in told.values())):
         yield place
     for each in told.values():
@@ -278,7 +278,3 @@ def _nothing_fits(unused: Sequence[Unused], *folders: Path) -> DataError:
 def _folder_of(root: Path, split: str) -> Path | None:
     """A folder whose name says the split alone."""
     return next((folder for folder in folders_in(innermost(root)) if meaning(folder.name) == (split, None)), None)
-
-
-def _holds_images(folder: Path) -> bool:
-    return any(is_image(path) and not any(is_hidden(name) for name in path.relative_to(folder).parts) for path in walk(folder))

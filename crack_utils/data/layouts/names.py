@@ -52,16 +52,16 @@ class _Names:
     """Files by the part of the name that a photo and its mask share, for each rule."""
 
     def __init__(self, files: Sequence[Path], fold: bool):
-        self.files, self.fold, self._known = files, fold, {}
+        self.files, self._known = files, {}
+        self._names = {whole: [(_plain(path.name if whole else path.stem, fold), path) for path in files] for whole in (False, True)}
 
     def by_part(self, affix: tuple[str, str], whole: bool = False) -> dict[str, list[Path]]:
         """The files whose stem, or whole name, begins and ends with the affixes."""
         if (affix, whole) not in self._known:
-            parts = defaultdict(list)
-            for path in self.files:
-                name = _plain(path.name if whole else path.stem, self.fold)
-                if len(name) > len(affix[0]) + len(affix[1]) and name.startswith(affix[0]) and name.endswith(affix[1]):
-                    parts[name[len(affix[0]) : len(name) - len(affix[1])]].append(path)
+            parts, (start, end) = defaultdict(list), affix
+            for name, path in self._names[whole]:
+                if name.endswith(end) and name.startswith(start) and len(name) > len(start) + len(end):
+                    parts[name[len(start) : len(name) - len(end)]].append(path)
             self._known[affix, whole] = parts
         return self._known[affix, whole]
 
@@ -157,9 +157,10 @@ def tell_apart(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def _marked(names: _Names, rule: Rule) -> Iterable[tuple[list[Path], list[Path]]]:
     """The photos and the masks of each name that a rule pairs."""
-    for part, photos in names.photos(rule).items():
-        if rule != Rule():
-            if part in names.masks(rule) and (masks := [path for path in names.masks(rule)[part] if path not in photos]):
+    named_masks = names.masks(rule)
+    for part, photos in names.photos(rule).items() if named_masks else ():
+        if rule != RULES[0]:
+            if part in named_masks and (masks := [path for path in named_masks[part] if path not in photos]):
                 yield photos, masks
             continue
         ranks = {path: _mask_rank(path) for path in photos}
