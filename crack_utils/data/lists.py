@@ -117,20 +117,17 @@ class _Reader:
             for names, has_label in ((words, False), (words[:-1], True)):
                 if has_label and not re.fullmatch(r"[-+]?\d+(\.0*)?", words[-1]):
                     continue
-                if 0 < len(names) <= 2 and (read := self._named(names, is_whole=names == [line])):
+                if 0 < len(names) <= 2 and (read := self._named(names)):
                     return read[0], has_label
         return None
 
-    def _named(self, names: Sequence[str], is_whole: bool) -> tuple[Pair | None] | None:
-        """The pair of an image's name, which a mask's name may follow, in a tuple; None if there is no such pair.
-
-        A whole line with folders must be the path of a file: its end alone could be that of a second name.
-        """
+    def _named(self, names: Sequence[str]) -> tuple[Pair | None] | None:
+        """The pair of an image's name, which a mask's name may follow, in a tuple; None if there is no such pair."""
         parts = [_parts(name) for name in names]
         if not all(parts):
             return None
         file = self._file(parts[0])
-        image = self._by_path.get(file) if file or (is_whole and len(parts[0]) > 1 and " " in names[0]) else self._known(parts[0])
+        image = self._by_path.get(file) if file or _are_two(names[0]) else self._known(parts[0])
         mask = self._file(parts[1], tails=True) if len(parts) > 1 else None
         if image is None:  # files in folders that the program does not know
             return (Pair(file, mask),) if file and mask else None
@@ -139,7 +136,7 @@ class _Reader:
         if len(parts) < 2:
             return (image.pair,)
         stems = {plain_name(path.stem) for path in (image.path, image.pair.mask_path)}
-        if mask is None and plain_name(Path(parts[1][-1]).stem) not in stems:
+        if mask is None and _stem(parts[1][-1]) not in stems:
             return None
         return (dataclasses.replace(image.pair, mask_path=mask) if mask and mask != image.path else image.pair,)
 
@@ -167,6 +164,17 @@ def _shared_tail(parts: Sequence[str], path: Path) -> int:
             break
         count += 1
     return count
+
+
+def _stem(name: str) -> str:
+    """A name without the suffix of an image, for comparisons."""
+    stem, suffix = os.path.splitext(plain_name(name))
+    return stem if suffix in {*readable_suffixes(), ".mat"} else stem + suffix
+
+
+def _are_two(name: str) -> bool:
+    """Whether the suffix of an image ends before the name does, as in ``a.jpg b.png``: the end is a name of its own."""
+    return any(f"{suffix}{mark}" in name.lower() for suffix in readable_suffixes() for mark in " ,;\t")
 
 
 def _readings(line: str) -> Iterator[list[str]]:
