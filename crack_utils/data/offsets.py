@@ -5,7 +5,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 
-from crack_utils.data.crops import Pair, read_size
+from crack_utils.data.crops import OFFSETS, Pair, read_size
 from crack_utils.errors import DataError
 
 
@@ -16,16 +16,17 @@ def settle_offsets(pairs: Sequence[Pair]) -> list[Pair]:
     """
     by_photo = defaultdict(list)
     for pair in pairs:
-        by_photo[pair.photo].append(pair)
+        if pair.ending == OFFSETS:
+            by_photo[pair.photo].append(pair)
     false = {photo for photo, crops in by_photo.items() if len({crop.stem for crop in crops}) > 1 and not _can_be_crops(crops)}
-    return [dataclasses.replace(pair, ending="") if pair.photo in false else pair for pair in pairs]
+    return [dataclasses.replace(pair, ending="") if pair.ending == OFFSETS and pair.photo in false else pair for pair in pairs]
 
 
 def offsets_note(pairs: Sequence[Pair]) -> str | None:
     """The sentence that says how many images count as crops of one photo; None if there are none."""
     crops = defaultdict(set)
     for pair in pairs:
-        if pair.ending:
+        if pair.ending == OFFSETS:
             crops[pair.photo].add(pair.stem)
     shared = [len(stems) for stems in crops.values() if len(stems) > 1]
     photos = "1 photo" if len(shared) == 1 else f"{len(shared)} photos"

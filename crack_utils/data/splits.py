@@ -7,9 +7,9 @@ from typing import NamedTuple
 from crack_utils.data.crops import SPLITS, Pair, Unused
 from crack_utils.data.draws import DRAWN_SHARES, draw_splits, in_photo_order, shares_note
 from crack_utils.data.layouts import Found, Layout, layout_of
-from crack_utils.data.layouts.files import ELSEWHERE, is_image_name, left_over, walk
+from crack_utils.data.layouts.files import ELSEWHERE, NO_PAIR, is_image_name, left_over, walk
 from crack_utils.data.layouts.folders import NEGATIVES, find_negatives, unused_negatives
-from crack_utils.data.lists import Lists, find_lists, read_lists
+from crack_utils.data.lists import Lists, read_lists
 from crack_utils.data.offsets import offsets_note, settle_offsets
 from crack_utils.errors import DataError
 
@@ -31,8 +31,7 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     if not root.is_dir():
         raise DataError(f"data_root {root} is not a folder; give the folder that holds the data set (see docs/data.md)")
     files = walk(root)
-    found = _found(root, layout)
-    lists = read_lists(root, found.pairs, found.unused)
+    found, lists = _found(root, layout)
     pairs = {split: [layout.describe(pair) for pair in those] for split, those in _with_lists(found.pairs, lists).items()}
     negatives = [pair for split in SPLITS for pair in find_negatives(root / "negatives", split)]
     notes = [*found.notes, *lists.notes]
@@ -45,14 +44,16 @@ def find_splits(root: Path, dataset: str, seed: int = 0) -> FoundSplits:
     return FoundSplits(pairs, missing, (*notes, *more), unused)
 
 
-def _found(root: Path, layout: Layout) -> Found:
-    """What lies in the folders. If the folders cannot be understood, lists may name all files."""
+def _found(root: Path, layout: Layout) -> tuple[Found, Lists]:
+    """What lies in the folders, and the lists. If the folders cannot be understood, lists may name all files."""
     try:
-        return layout.find(root)
+        found = layout.find(root)
     except DataError:
-        if not find_lists(root):
+        lists = read_lists(root, {})
+        if "train" not in lists.pairs:
             raise
-        return Found({})
+        return Found({}), lists
+    return found, read_lists(root, found.pairs, found.unused)
 
 
 def _with_lists(found: Pairs, lists: Lists) -> Pairs:
@@ -104,7 +105,8 @@ def _all_unused(
 def _named(root: Path, unused: Unused) -> Unused:
     """Crack-free images in a folder that is not where the program looks for these."""
     folders = unused.path.relative_to(root).parts[:-1]
-    if unused.reason != ELSEWHERE or not is_image_name(unused.path.name) or not any(name.lower() in NEGATIVES for name in folders):
+    is_lost = unused.reason in (ELSEWHERE, NO_PAIR) and is_image_name(unused.path.name) and folders[:1] != ("negatives",)
+    if not is_lost or not any(name.lower() in NEGATIVES for name in folders):
         return unused
     return Unused(unused.path, "crack-free image in another folder than negatives/", "move the folder, or name it in negatives_root")
 

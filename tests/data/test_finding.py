@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 import pytest
 from conftest import write_dataset, write_pair
-from made_data import write_folder
+from made_data import write_crackforest, write_deepcrack, write_folder
 from PIL import Image
 
 from crack_utils.data import SPLITS, find_splits
@@ -261,6 +261,33 @@ def test_negatives_are_found_in_folders_of_any_case(tmp_path):
     for folder in ("Train", "valid/images", "test/test"):
         write_pair(tmp_path / folder / "n.jpg")
     assert [len(find_negatives(tmp_path, split)) for split in SPLITS] == [1, 1, 1]
+
+
+def test_crack_free_images_that_cannot_be_used_are_named(tmp_path):
+    root = write_folder(tmp_path / "own", photos=5)
+    write_pair(root / "negatives/a.jpg")
+    (root / "negatives/b.jpg").touch()
+    found = find_splits(root, "folder")
+    assert reasons(found) == {"file of 0 bytes": ["b.jpg"]} and len(find_negatives(root / "negatives", "train")) == 1
+    check_nothing_vanished(root, found)
+
+
+def test_versions_of_one_photo_by_roboflow_stay_together(tmp_path):
+    for photo, version in itertools.product(range(8), "abc"):
+        stem = f"road-{photo}_jpg.rf.{version * 12}"
+        write_pair(tmp_path / f"train/{stem}.jpg", tmp_path / f"train/{stem}_mask.png", seed=photo)
+    found = find_splits(tmp_path, "folder")
+    photos = [{pair.photo for pair in found.pairs[split]} for split in SPLITS]
+    assert [len(each) for each in photos] == [6, 1, 1] and len(set.union(*photos)) == 8
+
+
+def test_data_sets_in_a_wrapping_folder_are_found(tmp_path):
+    write_deepcrack(tmp_path / "a/DeepCrack")
+    write_crackforest(tmp_path / "b/CrackForest-dataset-master", images=8)
+    write_dataset(tmp_path / "c/CRACK500", negatives=0)
+    for name, dataset in (("a", "deepcrack"), ("b", "crackforest"), ("c", "crack500")):
+        found = find_splits(tmp_path / name, dataset)
+        assert sum(map(len, found.pairs.values())) >= 8 and found.unused == ()
 
 
 def test_what_could_be_read_in_two_ways_is_refused(tmp_path):

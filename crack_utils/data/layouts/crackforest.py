@@ -9,7 +9,7 @@ import scipy.io
 from crack_utils.data.crops import Pair, Unused
 from crack_utils.data.layouts import Found, Layout
 from crack_utils.data.layouts.files import is_hidden
-from crack_utils.data.layouts.folders import files_in
+from crack_utils.data.layouts.folders import files_in, innermost
 from crack_utils.data.layouts.names import pair_up
 from crack_utils.errors import DataError
 
@@ -18,6 +18,7 @@ REASON = "image without truth, which is not crack-free"
 
 def find(root: Path) -> Found:
     """The pairs. The data set has no splits."""
+    root = innermost(root)
     truths = [path for path in sorted((root / "groundTruth").glob("*")) if path.suffix.lower() == ".mat" and not is_hidden(path.name)]
     paired = pair_up(files_in(root / "image"), truths)
     if not paired.pairs:

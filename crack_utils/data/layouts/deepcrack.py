@@ -5,11 +5,12 @@ from pathlib import Path
 
 from crack_utils.data.crops import Pair
 from crack_utils.data.layouts import Found, Layout
-from crack_utils.data.layouts.folders import pair_folders
+from crack_utils.data.layouts.folders import innermost, pair_folders
 
 
 def find(root: Path) -> Found:
     """The pairs of train and test."""
+    root = innermost(root)
     return pair_folders({split: (root / f"{split}_img", root / f"{split}_lab") for split in ("train", "test")})
 
 

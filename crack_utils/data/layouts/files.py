@@ -29,6 +29,7 @@ TEXT_SUFFIXES = _suffixes("txt md rst csv tsv json xml yaml yml html htm log ini
 ARCHIVE_SUFFIXES = _suffixes("zip tar gz tgz bz2 xz 7z rar")
 SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "@eadir", "$recycle.bin"}
 LFS_START = b"version https://git-lfs"
+NO_PAIR = "image that belongs to no pair"
 ELSEWHERE = "file in a folder that belongs to no split"
 
 
@@ -145,7 +146,7 @@ def _reason(path: Path, root: Path, belongs: bool, has_twin: bool) -> Unused:
     if not belongs:
         return Unused(path, ELSEWHERE)
     if suffix in readable_suffixes() or not path.exists():
-        return defect_of(path) or Unused(path, "image that belongs to no pair")
+        return defect_of(path) or Unused(path, NO_PAIR)
     if has_twin:
         return Unused(path, "the same photo or mask in a format that is not read")
     return _unread(path, suffix)

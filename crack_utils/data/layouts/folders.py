@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crack_utils.data.crops import SPLITS, Pair, Unused
-from crack_utils.data.layouts.files import contents, folders_in, holds_images, images_in
+from crack_utils.data.layouts.files import contents, defect_of, folders_in, holds_images, images_in
 from crack_utils.data.layouts.names import Paired, pair_side_by_side, pair_up, plain_name, tell_apart
 from crack_utils.errors import DataError
 
@@ -113,7 +113,8 @@ def find_negatives(folder: Path, split: str) -> list[Pair]:
     if not has_splits and split != "train":
         return []
     chosen = [place for place in places if place.split == (split if has_splits else None)]
-    return [Pair(path, None) for place in chosen for path in (place.files if place.role else tell_apart(place.files)[0])]
+    images = [path for place in chosen for path in (place.files if place.role else tell_apart(place.files)[0])]
+    return [Pair(path, None) for path in images if not defect_of(path)]
 
 
 def unused_negatives(folder: Path) -> list[Unused]:
