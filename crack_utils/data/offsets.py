@@ -3,16 +3,33 @@
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from crack_utils.data.crops import OFFSETS, Pair, read_size
+import numpy as np
+
+from crack_utils.data.crops import OFFSETS, Pair, decode, read_size
 from crack_utils.errors import DataError
+
+COMPARED = 2  # overlaps that are compared for each photo
+SMALLEST_OVERLAP = 4  # pixels of the shorter side of an overlap that is compared
+ALIKE = 0.7  # correlation of two pictures of one piece of road
+
+
+class _Box(NamedTuple):
+    """A crop in its photo, if its name ends in offsets."""
+
+    pair: Pair
+    left: int
+    top: int
+    height: int
+    width: int
 
 
 def settle_offsets(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs, where the names of those that can be no crops of one photo count as names of photos.
+    """The pairs, where the names of those that cannot be crops of one photo count as names of photos.
 
-    Two crops of one photo are at least half a side apart in x or y, and all have one size; the last column and row may be smaller.
+    Crops of one photo have one size; only the last column and row may be smaller. Where two crops overlap, both show the same pixels.
     """
     by_photo = defaultdict(list)
     for pair in pairs:
@@ -34,34 +51,57 @@ def offsets_note(pairs: Sequence[Pair]) -> str | None:
 
 
 def _can_be_crops(crops: Sequence[Pair]) -> bool:
-    boxes = set()
+    """Whether the numbers can be offsets: x and y, or y and x."""
+    boxes = list(_boxes(crops))
+    turned = [box._replace(left=box.top, top=box.left) for box in boxes]
+    return not boxes or any(_have_one_size(each) and all(map(_show_the_same, *_overlaps(each))) for each in (boxes, turned))
+
+
+def _boxes(crops: Sequence[Pair]) -> Iterator[_Box]:
     for crop in crops:
-        x, y = map(int, crop.stem.removesuffix(".jpg").split("_")[-2:])
+        left, top = map(int, crop.stem.removesuffix(".jpg").split("_")[-2:])
         try:
-            height, width = read_size(crop.image_path)
+            yield _Box(crop, left, top, *read_size(crop.image_path))
         except DataError:  # decoding names this file later
             continue
-        boxes.add((x, y, width, height))
-    if not boxes:
+
+
+def _have_one_size(boxes: Sequence[_Box]) -> bool:
+    """Whether all sides are as long as the longest but for a tenth, except in the last column and row."""
+    width, height = max(box.width for box in boxes), max(box.height for box in boxes)
+    last_left, last_top = max(box.left for box in boxes), max(box.top for box in boxes)
+    return all((box.width >= 0.9 * width or box.left == last_left) and (box.height >= 0.9 * height or box.top == last_top) for box in boxes)
+
+
+def _overlaps(boxes: Sequence[_Box]) -> tuple[list[_Box], list[_Box]]:
+    """Some pairs of boxes that overlap, as two lists."""
+    width, height = max(box.width for box in boxes), max(box.height for box in boxes)
+    cells, found = defaultdict(list), []
+    for box in boxes:
+        column, row = box.left // width, box.top // height
+        for i, j in itertools.product((-1, 0, 1), repeat=2):
+            found += [(box, other) for other in cells[column + i, row + j] if min(_common(box, other)) >= SMALLEST_OVERLAP]
+        if len(found) >= COMPARED:
+            break
+        cells[column, row].append(box)
+    return [one for one, _ in found[:COMPARED]], [other for _, other in found[:COMPARED]]
+
+
+def _common(one: _Box, other: _Box) -> tuple[int, int]:
+    """Height and width of the overlap; below 1 if there is none."""
+    right, bottom = min(one.left + one.width, other.left + other.width), min(one.top + one.height, other.top + other.height)
+    return bottom - max(one.top, other.top), right - max(one.left, other.left)
+
+
+def _show_the_same(one: _Box, other: _Box) -> bool:
+    """Whether two boxes show the same pixels where they overlap."""
+    (height, width), top, left = _common(one, other), max(one.top, other.top), max(one.left, other.left)
+    try:
+        parts = [
+            decode(box.pair.image_path, "L")[top - box.top :, left - box.left :][:height, :width].astype(float) for box in (one, other)
+        ]
+    except DataError:  # decoding names this file later
         return True
-    widths, heights = {box[2] for box in boxes}, {box[3] for box in boxes}
-    last_x, last_y = max(box[0] for box in boxes), max(box[1] for box in boxes)
-    are_alike = all(_like(box[2], max(widths), box[0] == last_x) and _like(box[3], max(heights), box[1] == last_y) for box in boxes)
-    return are_alike and _are_apart([box[:2] for box in boxes], min(widths) / 2, min(heights) / 2)
-
-
-def _like(side: int, longest: int, is_last: bool) -> bool:
-    """Whether a side is as long as the others are, but for a tenth. The last crop of a photo may be smaller."""
-    return is_last or side >= 0.9 * longest
-
-
-def _are_apart(corners: Sequence[tuple[int, int]], width: float, height: float) -> bool:
-    """Whether any two corners are apart by ``width`` in x or by ``height`` in y."""
-    cells = defaultdict(list)
-    for x, y in corners:
-        column, row = int(x // width), int(y // height)
-        near = itertools.chain.from_iterable(cells[column + i, row + j] for i, j in itertools.product((-1, 0, 1), repeat=2))
-        if any(abs(x - other) < width and abs(y - other_y) < height for other, other_y in near):
-            return False
-        cells[column, row].append((x, y))
-    return True
+    if min(part.std() for part in parts) < 1:  # nothing to compare but the grey value
+        return bool(abs(parts[0] - parts[1]).mean() < 8)
+    return bool(np.corrcoef(parts[0].ravel(), parts[1].ravel())[0, 1] > ALIKE)

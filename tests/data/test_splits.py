@@ -38,7 +38,7 @@ def test_a_draw_needs_a_cracked_photo_for_every_split(tmp_path):
     with pytest.raises(DataError, match=r"2 of 6 photos show a crack; val, test, train need one each.*crack$"):
         find_splits(root, "folder")
     for i in range(12):
-        write_pair(tmp_path / f"trip/images/IMG_2024_{1200 + 32 * i}.jpg", tmp_path / f"trip/masks/IMG_2024_{1200 + 32 * i}.png", (64, 128))
+        write_pair(tmp_path / f"trip/images/IMG_2024_{1200 + 64 * i}.jpg", tmp_path / f"trip/masks/IMG_2024_{1200 + 64 * i}.png", (64, 128))
     with pytest.raises(
         DataError, match=r"1 of 1 photos .* 12 images count as crops of one photo, IMG, because their names end alike; rename"
     ):
@@ -55,18 +55,28 @@ def test_numbers_that_cannot_be_offsets_number_photos(tmp_path):
         assert len({pair.photo for pairs in found.pairs.values() for pair in pairs}) == 9 and len(found.notes) == 1
 
 
-def test_numbers_that_can_be_offsets_are(tmp_path):
-    """The last column may be narrower; crops may overlap by up to a half; numbers of large steps may be offsets."""
-    for x, width in ((0, 128), (64, 128), (192, 40)):
-        for y in (0, 48):
-            name = f"wall_{x}_{y}"
-            write_pair(tmp_path / f"images/{name}.jpg", tmp_path / f"masks/{name}.png", (64, width))
+@pytest.mark.parametrize("order", ["{x}_{y}", "{y}_{x}"])
+def test_numbers_that_can_be_offsets_are(tmp_path, order):
+    """Crops may overlap, and the last column and row may be smaller. What overlaps shows the same."""
+    write_pair(tmp_path / "photo.png", tmp_path / "mask.png", (140, 300))
+    (tmp_path / "own/images").mkdir(parents=True)
+    (tmp_path / "own/masks").mkdir()
+    photo, mask = Image.open(tmp_path / "photo.png"), Image.open(tmp_path / "mask.png")
+    for x, y in itertools.product((0, 40, 80, 120, 160, 200), (0, 48, 96)):
+        box = (x, y, min(x + 128, 300), min(y + 64, 140))
+        photo.crop(box).save(tmp_path / f"own/images/wall_{order.format(x=x, y=y)}.jpg", quality=90)
+        mask.crop(box).save(tmp_path / f"own/masks/wall_{order.format(x=x, y=y)}.png")
     for i in range(4):
-        write_pair(tmp_path / f"images/road{i}_1_1.jpg", tmp_path / f"masks/road{i}_1_1.png")
-    found = find_splits(tmp_path, "folder")
-    assert len({pair.photo for pairs in found.pairs.values() for pair in pairs}) == 5
-    assert found.notes[0] == "6 images count as crops of 1 photo, because their names end in two offsets."
-    Image.new("L", (60, 64)).save(tmp_path / "images/wall_0_0.jpg")  # now of another size than its neighbours
+        write_pair(tmp_path / f"own/images/road{i}_1_1.jpg", tmp_path / f"own/masks/road{i}_1_1.png")
+    found = find_splits(tmp_path / "own", "folder")
+    crops = len(list((tmp_path / "own/images").glob("wall*")))
+    assert len({pair.photo for pairs in found.pairs.values() for pair in pairs}) == 5 and crops == 18
+    assert found.notes[0] == f"{crops} images count as crops of 1 photo, because their names end in two offsets."
+
+
+def test_stations_in_steps_of_a_crop_s_size_number_photos_if_the_pictures_differ_where_they_would_overlap(tmp_path):
+    for i in range(10):
+        write_pair(tmp_path / f"images/A7_12_{50 * i}.jpg", tmp_path / f"masks/A7_12_{50 * i}.png", (64, 128), seed=i)
     assert len({pair.photo for pairs in find_splits(tmp_path, "folder").pairs.values() for pair in pairs}) == 10
 
 
