@@ -26,12 +26,12 @@ class TinyNet(nn.Module):
         return self.decision(seg_logits.mean((2, 3))), seg_logits
 """
 WALLS = """
-from crack_utils.data.layouts import Found, Layout
-from crack_utils.data.layouts.folders import files_in, pair_up
+from crack_utils.data.layouts import Layout
+from crack_utils.data.layouts.folders import pair_folders
 
 
 def find(root):
-    return Found({"all": pair_up(files_in(root / "photos"), files_in(root / "truth"))})
+    return pair_folders({"all": (root / "photos", root / "truth")})
 
 
 LAYOUT = Layout(title="Stone walls", find=find)

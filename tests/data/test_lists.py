@@ -15,7 +15,7 @@ def test_lists_fix_the_splits(tmp_path, line):
         (root / f"{split}.txt").write_text("\n".join(line.format(name, name) for name in names) + "\n\n")
     found = find_splits(root, "folder")
     assert [{pair.photo for pair in found.pairs[split]} for split in SPLITS] == [{"p00", "p01"}, {"p02"}, {"p03"}]
-    assert (found.drawn, found.notes) == ((), ())
+    assert (found.drawn, found.notes) == ((), ("12 images count as crops of 4 photos, because their names end in two offsets.",))
     (root / "val.txt").unlink()
     assert find_splits(root, "folder").drawn == ("val",)
 
@@ -66,7 +66,7 @@ def test_a_list_may_name_other_masks_than_lie_beside_the_images(tmp_path):
     assert find_splits(root, "folder").pairs["train"][0].mask_path == root / f"fine/{names[0]}.png"
     for line in (f"images/{names[0]}.jpg fine/other.png", f"images/{names[0]}.jpg masks/{names[0]}.png more"):
         (root / "train.txt").write_text(line)
-        with pytest.raises(DataError, match="but there is no such file"):
+        with pytest.raises(DataError, match=rf"in 1 of 1 lines \(line 1: {line}\); a line holds"):
             find_splits(root, "folder")
 
 
@@ -76,7 +76,7 @@ def test_a_path_is_never_taken_for_another_image_of_that_name(tmp_path):
     write_pair(tmp_path / "extra/train.jpg", size=(64, 128))  # without a mask
     for line in ("extra/train.jpg", "train/images/test.jpg"):  # the latter lies in test alone
         (tmp_path / "train.txt").write_text(line)
-        with pytest.raises(DataError, match=rf"names {line}, but there is no such file"):
+        with pytest.raises(DataError, match=rf"names images that are not there, .* in 1 of 1 lines \(line 1: {line}\)"):
             find_splits(tmp_path, "folder")
 
 
@@ -89,7 +89,7 @@ def test_a_name_that_two_splits_have_takes_a_path_to_tell_which(tmp_path):
     (tmp_path / "val.txt").write_text("1.jpg")
     assert find_splits(tmp_path, "folder").pairs["val"][0].image_path == tmp_path / "val/images/1.jpg"
     (tmp_path / "val.txt").write_text("2.jpg")
-    with pytest.raises(DataError, match=r"names 2\.jpg, but there is no such file, or several images have this name"):
+    with pytest.raises(DataError, match=r"or that several folders hold, in 1 of 1 lines \(line 1: 2\.jpg\)"):
         find_splits(tmp_path, "folder")
 
 
@@ -114,16 +114,120 @@ def test_lists_that_cannot_be_are_named(tmp_path):
     with pytest.raises(DataError, match=rf"test\.txt names {names[0]}\.jpg, which train\.txt names too"):
         find_splits(root, "folder")
     (root / "val.txt").write_text("images/gone.jpg masks/gone.png")
-    with pytest.raises(DataError, match=r"val\.txt names images/gone\.jpg masks/gone\.png, but there is no such file"):
+    with pytest.raises(DataError, match=r"val\.txt names images that are not there.*line 1: images/gone\.jpg masks/gone\.png"):
         find_splits(root, "folder")
     (root / "val.txt").write_text("\n")
     with pytest.raises(DataError, match=r"val\.txt is empty"):
         find_splits(root, "folder")
     (root / "train.txt").unlink()
     (root / "val.txt").unlink()
-    (root / "test.txt").write_text(names[0], encoding="utf-16")
-    with pytest.raises(DataError, match=r"test\.txt is not UTF-8 text"):
+    (root / "test.txt").write_text(names[0] + "ä", encoding="latin-1")
+    with pytest.raises(DataError, match=r"test\.txt is neither UTF-8 nor UTF-16 text; save it as UTF-8"):
         find_splits(root, "folder")
+
+
+LINES = {
+    "backslashes": ("images\\{}.jpg masks\\{}.png", "train.txt"),
+    "another machine": ("C:\\data\\own\\images\\{}.jpg", "train.txt"),
+    "another machine, with masks": ("/home/me/own/images/{}.jpg /home/me/own/masks/{}.png", "train.txt"),
+    "commas": ("images/{}.jpg,masks/{}.png", "train.txt"),
+    "commas and spaces": ("images/{}.jpg, masks/{}.png", "Train.txt"),
+    "semicolons": ("images/{}.jpg;masks/{}.png", "train.txt"),
+    "tabs": ("images/{}.jpg\tmasks/{}.png", "training.txt"),
+    "quotes": ('"images/{}.jpg" "masks/{}.png"', "train.txt"),
+    "quotes and commas": ('"images/{}.jpg","masks/{}.png"', "train.txt"),
+    "suffix in capitals": ("images/{}.JPG", "train.txt"),
+    "name in capitals": ("{}.JPG", "TRAIN.TXT"),
+    "stems": ("{}", "train.txt"),
+    "leading slash": ("/images/{}.jpg /masks/{}.png", "train.txt"),
+    "comments": ("{}.jpg  # wet", "train.txt"),
+    "spaces around": ("  images/{}.jpg   masks/{}.png  ", "train.txt"),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("kind", LINES)
+def test_lists_of_any_system_are_read(tmp_path, kind, encoding):
+    line, name = LINES[kind]
+    names = [f"road {i}ä" for i in range(6)]
+    for i, stem in enumerate(names if encoding == "utf-8" else names[:3]):
+        write_pair(tmp_path / f"images/{stem}.jpg", tmp_path / f"masks/{stem}.png", seed=i)
+    listed = {name: names[:-2], "valid.txt": names[-2:-1], "testing.txt": names[-1:]}
+    if encoding != "utf-8":
+        listed = {name: names[:1], "valid.txt": names[1:2], "testing.txt": names[2:3]}
+    for file, stems_of_split in listed.items():
+        text = "# a list\r\n" + "".join(line.format(stem, stem) + "\r\n" for stem in stems_of_split) + "\r\n"
+        (tmp_path / file).write_bytes(text.encode(encoding))
+    found = find_splits(tmp_path, "folder")
+    assert [stems(found.pairs[split]) for split in SPLITS] == list(listed.values())
+    assert (found.drawn, found.notes, found.unused) == ((), (), ())
+    assert all(pair.mask_path.stem == pair.stem for pairs in found.pairs.values() for pair in pairs)
+
+
+def test_labels_and_repeated_lines_are_noted(tmp_path):
+    root = write_folder(tmp_path / "own", photos=4, crops=1)
+    names = sorted(path.stem for path in (root / "images").iterdir())
+    (root / "train.txt").write_text(f"images/{names[0]}.jpg 1\nimages/{names[1]}.jpg\t0\n{names[0]}\n")
+    (root / "val.txt").write_text(f"{names[2]},1")
+    (root / "test.txt").write_text(f"images/{names[3]}.jpg masks/{names[3]}.png 1")
+    found = find_splits(root, "folder")
+    assert [stems(found.pairs[split]) for split in SPLITS] == [names[:2], names[2:3], names[3:]]
+    assert found.notes == (
+        "train.txt holds class labels after the names of 2 images. The labels are not used.",
+        "train.txt names 1 images more than once. Each image counts once.",
+        "val.txt holds class labels after the names of 1 images. The labels are not used.",
+        "test.txt holds class labels after the names of 1 images. The labels are not used.",
+    )
+
+
+def test_all_lines_that_name_nothing_are_in_one_message(tmp_path):
+    root = write_folder(tmp_path / "own", photos=4, crops=1)
+    names = sorted(path.stem for path in (root / "images").iterdir())
+    (root / "train.txt").write_text("# first\n" + "\n".join(["gone.jpg", names[0], *(f"away{i}.jpg" for i in range(4))]))
+    with pytest.raises(DataError, match=r"in 5 of 6 lines \(line 2: gone\.jpg; line 4: away0\.jpg; line 5: away1\.jpg; \.\.\.\)"):
+        find_splits(root, "folder")
+
+
+def test_a_listed_photo_that_cannot_be_used_is_named_once_and_what_no_list_names_is_listed(tmp_path):
+    root = write_folder(tmp_path / "own", photos=6, crops=1)
+    names = sorted(path.stem for path in (root / "images").iterdir())
+    (root / f"masks/{names[1]}.png").unlink()
+    for split, listed in zip(SPLITS, (names[:2], names[2:3], names[3:4]), strict=True):
+        (root / f"{split}.txt").write_text("\n".join(listed))
+    found = find_splits(root, "folder")
+    assert [stems(found.pairs[split]) for split in SPLITS] == [names[:1], names[2:3], names[3:4]]
+    assert [(each.path.stem, each.reason) for each in found.unused if each.fix] == [(names[1], "photo without a mask")]
+    rest = sorted((each.path.stem, each.reason) for each in found.unused if not each.fix)
+    assert rest == [(name, f"{kind} that no list names") for name in names[4:] for kind in ("mask", "photo")]
+
+
+def test_two_lists_of_one_split_are_refused(tmp_path):
+    root = write_folder(tmp_path / "own", photos=3, crops=1)
+    for name in ("val.txt", "valid.txt"):
+        (root / name).write_text("x")
+    with pytest.raises(DataError, match=r"two lists of val, .*val\.txt and .*valid\.txt; remove one"):
+        find_splits(root, "folder")
+
+
+def test_lists_lie_inside_a_wrapping_folder_or_where_pascal_voc_has_them_too(tmp_path):
+    names = [f"a{i}" for i in range(3)]
+    for folder in ("lists/own", "voc/own/ImageSets/Segmentation"):
+        root = tmp_path / folder.split("/")[0]
+        for name in names:
+            write_pair(root / f"own/JPEGImages/{name}.jpg", root / f"own/SegmentationClass/{name}.png")
+        for split, name in zip(SPLITS, names, strict=True):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / f"{split}.txt").write_text(name)
+        assert [stems(find_splits(root, "folder").pairs[split]) for split in SPLITS] == [[name] for name in names]
+
+
+def test_lists_that_name_images_and_masks_need_no_known_folders(tmp_path):
+    for number, split in enumerate(SPLITS):
+        for i in range(2):
+            write_pair(tmp_path / f"A/{split}{i}.jpg", tmp_path / f"B/{split}{i}.png", seed=2 * number + i)
+        (tmp_path / f"{split}.txt").write_text("".join(f"A/{split}{i}.jpg B/{split}{i}.png\n" for i in range(2)))
+    found = find_splits(tmp_path, "folder")
+    assert {split: len(found.pairs[split]) for split in SPLITS} == dict.fromkeys(SPLITS, 2) and found.unused == ()
 
 
 def test_real_crops_follow_the_lists_they_are_shipped_with(real_data, tmp_path):

@@ -1,8 +1,13 @@
+import itertools
+
+import numpy as np
 import pytest
 from conftest import small_params, write_dataset, write_pair
 from made_data import stems, write_folder
+from PIL import Image
 
 from crack_utils.data import SPLITS, Pair, data_facts, find_data, find_splits
+from crack_utils.data.draws import DRAWN_SHARES, draw_splits
 from crack_utils.data.splits import keep_disjoint, limit_by_photo
 from crack_utils.errors import DataError
 
@@ -23,7 +28,8 @@ def test_no_photo_is_in_two_drawn_splits_and_split_seed_alone_decides(tmp_path):
     assert len({tuple(sorted(photos(split_seed=seed)["test"])) for seed in range(5)}) > 2
     assert photos(images_per_split=4, seed=1) == photos(images_per_split=4, seed=2)
     facts = data_facts(find_data(small_params(root, dataset="folder", split_seed=3), tmp_path))
-    assert facts["notes"] == ["Splits drawn by photo from 30 images because the data set lacks them (split_seed 3): val and test."]
+    assert facts["notes"][0] == "30 images count as crops of 10 photos, because their names end in two offsets."
+    assert facts["notes"][1:] == ["Splits drawn by photo from 30 images because the data set lacks them (split_seed 3): val and test."]
     assert facts["test_title"] == "your own photos, split drawn by photo"
 
 
@@ -32,11 +38,96 @@ def test_a_draw_needs_a_cracked_photo_for_every_split(tmp_path):
     with pytest.raises(DataError, match=r"2 of 6 photos show a crack; val, test, train need one each.*mask_crack"):
         find_splits(root, "folder")
     for i in range(12):
-        write_pair(tmp_path / f"trip/images/IMG_2024_{1200 + i}.jpg", tmp_path / f"trip/masks/IMG_2024_{1200 + i}.png", (64, 128))
+        write_pair(tmp_path / f"trip/images/IMG_2024_{1200 + 64 * i}.jpg", tmp_path / f"trip/masks/IMG_2024_{1200 + 64 * i}.png", (64, 128))
     with pytest.raises(
         DataError, match=r"1 of 1 photos .* 12 images count as crops of one photo, IMG, because their names end alike; rename"
     ):
         find_splits(tmp_path / "trip", "folder")
+
+
+def test_numbers_that_cannot_be_offsets_number_photos(tmp_path):
+    """Crops of one photo do not lie on top of each other."""
+    for kind in ("siteA_3_{}", "site{}_1_2", "IMG_2024_{}", "A7_12_{}", "{}_1_7", "IMG_20240501_{}", "DJI_000{}_5"):
+        for i in range(9):
+            write_pair(tmp_path / kind / f"images/{kind.format(i)}.jpg", tmp_path / kind / f"masks/{kind.format(i)}.png", seed=i)
+        found = find_splits(tmp_path / kind, "folder")
+        assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 6, "val": 1, "test": 2}
+        assert len({pair.photo for pairs in found.pairs.values() for pair in pairs}) == 9 and len(found.notes) == 1
+
+
+@pytest.mark.parametrize("order", ["{x}_{y}", "{y}_{x}"])
+def test_numbers_that_can_be_offsets_are(tmp_path, order):
+    """Crops may overlap, and the last column and row may be smaller. What overlaps shows the same."""
+    write_pair(tmp_path / "photo.png", tmp_path / "mask.png", (140, 300))
+    (tmp_path / "own/images").mkdir(parents=True)
+    (tmp_path / "own/masks").mkdir()
+    photo, mask = Image.open(tmp_path / "photo.png"), Image.open(tmp_path / "mask.png")
+    for x, y in itertools.product((0, 40, 80, 120, 160, 200), (0, 48, 96)):
+        box = (x, y, min(x + 128, 300), min(y + 64, 140))
+        photo.crop(box).save(tmp_path / f"own/images/wall_{order.format(x=x, y=y)}.jpg", quality=90)
+        mask.crop(box).save(tmp_path / f"own/masks/wall_{order.format(x=x, y=y)}.png")
+    for i in range(4):
+        write_pair(tmp_path / f"own/images/road{i}_1_1.jpg", tmp_path / f"own/masks/road{i}_1_1.png")
+    found = find_splits(tmp_path / "own", "folder")
+    crops = len(list((tmp_path / "own/images").glob("wall*")))
+    assert len({pair.photo for pairs in found.pairs.values() for pair in pairs}) == 5 and crops == 18
+    assert found.notes[0] == f"{crops} images count as crops of 1 photo, because their names end in two offsets."
+
+
+def test_stations_in_steps_of_a_crop_s_size_number_photos_if_the_pictures_differ_where_they_would_overlap(tmp_path):
+    for i in range(10):
+        write_pair(tmp_path / f"images/A7_12_{50 * i}.jpg", tmp_path / f"masks/A7_12_{50 * i}.png", (64, 128), seed=i)
+    assert len({pair.photo for pairs in find_splits(tmp_path, "folder").pairs.values() for pair in pairs}) == 10
+
+
+def closeness(drawn, missing):
+    total = sum(map(len, drawn.values()))
+    return sum(abs(len(drawn[split]) - DRAWN_SHARES[split] * total) for split in missing)
+
+
+def closest(sizes, cracked, missing):
+    """How close any way to divide the photos comes to the promised shares."""
+    splits, best = (*missing, "train"), np.inf
+    for places in itertools.product(splits, repeat=len(sizes)):
+        if {place for place, has in zip(places, cracked, strict=True) if has} == set(splits):
+            sums = [sum(size for size, place in zip(sizes, places, strict=True) if place == split) for split in missing]
+            best = min(best, sum(abs(n - DRAWN_SHARES[split] * sum(sizes)) for n, split in zip(sums, missing, strict=True)))
+    return best
+
+
+@pytest.mark.parametrize("missing", [("val", "test"), ("val",), ("test",)])
+def test_photos_of_unequal_size_are_drawn_as_close_to_the_shares_as_whole_photos_allow(tmp_path, missing):
+    white, black = tmp_path / "white.png", tmp_path / "black.png"
+    Image.new("L", (8, 8), 255).save(white)
+    Image.new("L", (8, 8), 0).save(black)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        sizes, cracked = rng.integers(1, 9, 7), rng.permutation([True] * 4 + [False] * 3)
+        pairs = [
+            Pair(tmp_path / f"p{i}_{n + 1}_1.jpg", white if has else black)
+            for i, (size, has) in enumerate(zip(sizes, cracked, strict=True))
+            for n in range(size)
+        ]
+        splits, total = (*missing, "train"), len(pairs)
+        drawn = draw_splits(pairs, missing, seed)
+        assert closeness(drawn, missing) == pytest.approx(closest(sizes, cracked, missing))
+        assert drawn == draw_splits(pairs, missing, seed) and sum(map(len, drawn.values())) == total
+        photos = [{pair.photo for pair in drawn[split]} for split in splits]
+        assert sum(map(len, photos)) == len(set.union(*photos)) == 7
+        assert all(any(pair.mask_path == white for pair in drawn[split]) for split in splits)
+
+
+def test_one_large_photo_among_many_small_ones_goes_to_train_and_draws_differ(tmp_path):
+    white = tmp_path / "white.png"
+    Image.new("L", (8, 8), 255).save(white)
+    pairs = [Pair(tmp_path / f"big_{n + 1}_1.jpg", white) for n in range(300)]
+    pairs += [Pair(tmp_path / f"p{i}_{n + 1}_1.jpg", white) for i in range(200) for n in range(1 + i % 3)]
+    tests = set()
+    for seed in range(6):
+        drawn = draw_splits(pairs, ("val", "test"), seed)
+        assert closeness(drawn, ("val", "test")) <= 1
+        tests.add(tuple(sorted({pair.photo for pair in drawn["test"]})))
+    assert len(tests) == 6
 
 
 def test_a_photo_that_test_has_too_is_never_drawn_for_val(tmp_path):

@@ -1,7 +1,7 @@
 """Data sets, one file each: folders, title, link, official counts, and how a crop's name tells its photo.
 
-Add a data set as a file here that defines ``LAYOUT``, and its name in ``DATASETS`` of ``crack_utils/config/choices.py``. ``folders.py``,
-``labels.py`` and ``shapes.py`` are no data sets, but what the layouts share.
+Add a data set as a file here that defines ``LAYOUT``, and its name in ``DATASETS`` of ``crack_utils/config/choices.py``. ``files.py``,
+``folders.py``, ``labels.py``, ``names.py`` and ``shapes.py`` are no data sets, but what the layouts share.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ class Layout:
     link: str | None = None  # the data set's home page
     official_test: int | None = None  # the number of cracked images in the official test set
     has_fixed_splits: bool = False  # the data set has val and test; a missing one is a mistake, so no split is drawn
+    doubts_offsets: bool = False  # two numbers at the end of a name are offsets of a crop only if they can be
     cuts_large_photos: bool = False  # photos above 1024 pixels are cut into crops
     describe: Callable[[Pair], Pair] = lambda pair: pair  # adds what is special about a pair's files: source, ending, read_mask
 

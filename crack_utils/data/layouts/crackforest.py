@@ -6,19 +6,27 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from crack_utils.data.crops import Pair
+from crack_utils.data.crops import Pair, Unused
 from crack_utils.data.layouts import Found, Layout
-from crack_utils.data.layouts.folders import files_in
+from crack_utils.data.layouts.files import is_hidden
+from crack_utils.data.layouts.folders import files_in, innermost
+from crack_utils.data.layouts.names import pair_up
 from crack_utils.errors import DataError
+
+REASON = "image without truth, which is not crack-free"
 
 
 def find(root: Path) -> Found:
     """The pairs. The data set has no splits."""
-    images, truths = files_in(root / "image"), {path.stem: path for path in files_in(root / "groundTruth", {".mat"})}
-    pairs = [Pair(image, truths[image.stem]) for image in images if image.stem in truths]
-    missing = len(images) - len(pairs)
+    root = innermost(root)
+    truths = [path for path in sorted((root / "groundTruth").glob("*")) if path.suffix.lower() == ".mat" and not is_hidden(path.name)]
+    paired = pair_up(files_in(root / "image"), truths)
+    if not paired.pairs:
+        raise DataError(f"no image of {root / 'image'} has a truth in {root / 'groundTruth'}; expected image/x.jpg and groundTruth/x.mat")
+    unused = [Unused(each.path, REASON) if each.reason == "photo without a mask" else each for each in paired.unused]
+    missing = sum(each.reason == REASON for each in unused)
     note = f"{missing} images come without truth. They were left out, because they are not crack-free."
-    return Found({"all": pairs}, (note,) if missing else ())
+    return Found({"all": paired.pairs}, (note,) if missing else (), tuple(unused))
 
 
 def describe(pair: Pair) -> Pair:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from crack_utils.data.crops import Pair
 from crack_utils.data.layouts import Found, Layout
-from crack_utils.data.layouts.folders import files_in, pair_up
+from crack_utils.data.layouts.folders import innermost, pair_folders
 
 
 def find(root: Path) -> Found:
     """The pairs of train and test."""
-    return Found({split: pair_up(files_in(root / f"{split}_img"), files_in(root / f"{split}_lab")) for split in ("train", "test")})
+    root = innermost(root)
+    return pair_folders({split: (root / f"{split}_img", root / f"{split}_lab") for split in ("train", "test")})
 
 
 def describe(pair: Pair) -> Pair:

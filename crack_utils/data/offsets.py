@@ -1,0 +1,107 @@
+"""Whether the two numbers at the end of names are offsets of crops, or number photos."""
+
+import dataclasses
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from crack_utils.data.crops import OFFSETS, Pair, decode, read_size
+from crack_utils.errors import DataError
+
+COMPARED = 2  # overlaps that are compared for each photo
+SMALLEST_OVERLAP = 4  # pixels of the shorter side of an overlap that is compared
+ALIKE = 0.7  # correlation of two pictures of one piece of road
+
+
+class _Box(NamedTuple):
+    """A crop in its photo, if its name ends in offsets."""
+
+    pair: Pair
+    left: int
+    top: int
+    height: int
+    width: int
+
+
+def settle_offsets(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs, where the names of those that cannot be crops of one photo count as names of photos.
+
+    Crops of one photo have one size; only the last column and row may be smaller. Where two crops overlap, both show the same pixels.
+    """
+    by_photo = defaultdict(list)
+    for pair in pairs:
+        if pair.ending == OFFSETS:
+            by_photo[pair.photo].append(pair)
+    false = {photo for photo, crops in by_photo.items() if len({crop.stem for crop in crops}) > 1 and not _can_be_crops(crops)}
+    return [dataclasses.replace(pair, ending="") if pair.ending == OFFSETS and pair.photo in false else pair for pair in pairs]
+
+
+def offsets_note(pairs: Sequence[Pair]) -> str | None:
+    """The sentence that says how many images count as crops of one photo; None if there are none."""
+    crops = defaultdict(set)
+    for pair in pairs:
+        if pair.ending == OFFSETS:
+            crops[pair.photo].add(pair.stem)
+    shared = [len(stems) for stems in crops.values() if len(stems) > 1]
+    photos = "1 photo" if len(shared) == 1 else f"{len(shared)} photos"
+    return f"{sum(shared)} images count as crops of {photos}, because their names end in two offsets." if shared else None
+
+
+def _can_be_crops(crops: Sequence[Pair]) -> bool:
+    """Whether the numbers can be offsets: x and y, or y and x."""
+    boxes = list(_boxes(crops))
+    turned = [box._replace(left=box.top, top=box.left) for box in boxes]
+    return not boxes or any(_have_one_size(each) and all(map(_show_the_same, *_overlaps(each))) for each in (boxes, turned))
+
+
+def _boxes(crops: Sequence[Pair]) -> Iterator[_Box]:
+    for crop in crops:
+        left, top = map(int, crop.stem.removesuffix(".jpg").split("_")[-2:])
+        try:
+            yield _Box(crop, left, top, *read_size(crop.image_path))
+        except DataError:  # decoding names this file later
+            continue
+
+
+def _have_one_size(boxes: Sequence[_Box]) -> bool:
+    """Whether all sides are as long as the longest but for a tenth, except in the last column and row."""
+    width, height = max(box.width for box in boxes), max(box.height for box in boxes)
+    last_left, last_top = max(box.left for box in boxes), max(box.top for box in boxes)
+    return all((box.width >= 0.9 * width or box.left == last_left) and (box.height >= 0.9 * height or box.top == last_top) for box in boxes)
+
+
+def _overlaps(boxes: Sequence[_Box]) -> tuple[list[_Box], list[_Box]]:
+    """Some pairs of boxes that overlap, as two lists."""
+    width, height = max(box.width for box in boxes), max(box.height for box in boxes)
+    cells, found = defaultdict(list), []
+    for box in boxes:
+        column, row = box.left // width, box.top // height
+        for i, j in itertools.product((-1, 0, 1), repeat=2):
+            found += [(box, other) for other in cells[column + i, row + j] if min(_common(box, other)) >= SMALLEST_OVERLAP]
+        if len(found) >= COMPARED:
+            break
+        cells[column, row].append(box)
+    return [one for one, _ in found[:COMPARED]], [other for _, other in found[:COMPARED]]
+
+
+def _common(one: _Box, other: _Box) -> tuple[int, int]:
+    """Height and width of the overlap; below 1 if there is none."""
+    right, bottom = min(one.left + one.width, other.left + other.width), min(one.top + one.height, other.top + other.height)
+    return bottom - max(one.top, other.top), right - max(one.left, other.left)
+
+
+def _show_the_same(one: _Box, other: _Box) -> bool:
+    """Whether two boxes show the same pixels where they overlap."""
+    (height, width), top, left = _common(one, other), max(one.top, other.top), max(one.left, other.left)
+    try:
+        parts = [
+            decode(box.pair.image_path, "L")[top - box.top :, left - box.left :][:height, :width].astype(float) for box in (one, other)
+        ]
+    except DataError:  # decoding names this file later
+        return True
+    if min(part.std() for part in parts) < 1:  # nothing to compare but the grey value
+        return bool(abs(parts[0] - parts[1]).mean() < 8)
+    return bool(np.corrcoef(parts[0].ravel(), parts[1].ravel())[0, 1] > ALIKE)
