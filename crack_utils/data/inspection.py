@@ -1,15 +1,19 @@
 """One quick pass over all files of a data set before any work: what cannot be used, and how the masks are read."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from crack_utils.data.crops import Pair, Unused
+from crack_utils.data.exif import orientation_evidence, orientation_of, turned, turned_size
 from crack_utils.data.mask_rules import Look, find_rule, look
 from crack_utils.data.masks import NOISE, MaskRule, read_pixels
-from crack_utils.data.photos import check_kind, opened, read_size
+from crack_utils.data.photos import check_kind, decode, opened, stored_size
 from crack_utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,6 +24,9 @@ LARGEST_LOADED = 50_000_000  # pixels of an image that the quick pass decodes; o
 NAMED = 3  # files of a kind that a message names
 COPIES = 3  # so many equal masks are no chance
 
+SKIP = "set on_bad_data to skip, to go on without these files"
+LYING = "EXIF data turn photos whose masks lie as the photos are stored. These masks were turned with their photos."
+
 
 class Inspected(NamedTuple):
     """A pair, and what the quick pass saw of it."""
@@ -27,6 +34,7 @@ class Inspected(NamedTuple):
     pair: Pair
     mask: Look | None  # None without a mask file, and for masks that are no image files
     problem: Unused | None
+    orientation: int = 1  # of the photo, as its EXIF data state
 
 
 def inspect(root: Path, params: "RunParameters", found: "Found") -> "Found":
@@ -52,11 +60,12 @@ def inspect(root: Path, params: "RunParameters", found: "Found") -> "Found":
     complaint = _complaint(root, [each for each in unused if each.fix])
     if (complaint and params.on_bad_data == "stop") or doubt:
         raise DataError("\n".join(filter(None, (complaint, doubt))))
-    kept = {split: [_read_by(rule, pair, seen[pair]) for pair in those if not problems[pair]] for split, those in found.pairs.items()}
+    lying = _lying([each for pair, each in seen.items() if not problems[pair]], rule)
+    kept = {split: [_read_by(rule, seen[pair], lying) for pair in those if not problems[pair]] for split, those in found.pairs.items()}
     for split, those in kept.items():
         if found.pairs[split] and not those:
             raise DataError(f"{complaint}\nWithout these files, no image{'' if split == 'all' else ' of ' + split} is left.")
-    notes = (*found.notes, *(rule.notes if rule else ()))
+    notes = (*found.notes, *(rule.notes if rule else ()), *([LYING] if lying else []))
     return found._replace(pairs=kept, notes=notes, unused=tuple(unused), rule=rule)
 
 
@@ -64,13 +73,37 @@ def _others(pair: Pair, problem: Unused) -> list[Path]:
     return [path for path in (pair.image_path, pair.mask_path) if path and path != problem.path]
 
 
-def _read_by(rule: MaskRule | None, pair: Pair, seen: Inspected) -> Pair:
-    return dataclasses.replace(pair, read_mask=rule) if seen.mask else pair
+def _read_by(rule: MaskRule | None, seen: Inspected, lying: bool) -> Pair:
+    if seen.mask is None:
+        return seen.pair
+    is_lying = lying and seen.orientation != 1
+    return dataclasses.replace(seen.pair, read_mask=functools.partial(_read_lying, rule, seen.orientation) if is_lying else rule)
+
+
+def _read_lying(rule: MaskRule, orientation: int, path: Path) -> np.ndarray:
+    """The crack pixels of a mask that lies as the photo is stored, turned as the photo is shown."""
+    return np.ascontiguousarray(turned(rule(path), orientation))
+
+
+def _lying(seen: Sequence[Inspected], rule: MaskRule | None) -> bool:
+    """Whether the masks of photos that EXIF data turn lie as the photos are stored. Raise DataError if some do and some do not."""
+    evidence: dict[str, list[str]] = {}
+    for each in seen:
+        if each.orientation != 1 and each.mask and each.mask.size[0] * each.mask.size[1] <= LARGEST_LOADED:
+            how = orientation_evidence(decode(each.pair.image_path, "L"), rule(each.pair.mask_path), each.orientation)
+            evidence.setdefault(how, []).append(each.pair.image_path.name)
+    if "stored" in evidence and "turned" in evidence:
+        raise DataError(
+            f"EXIF data turn photos, and their masks disagree: {len(evidence['turned'])} fit the photo as it is shown (such as that of "
+            f"{evidence['turned'][0]}), {len(evidence['stored'])} fit the photo as it is stored (such as that of {evidence['stored'][0]}); "
+            "turn the pixels of the photos, remove the orientation from their EXIF data, and turn the masks likewise"
+        )
+    return "stored" in evidence
 
 
 def _inspected(pair: Pair) -> Inspected:
     try:
-        size = check_image(pair.image_path)
+        size, orientation = check_image(pair.image_path)
     except DataError as error:
         return Inspected(pair, None, _unreadable(pair.image_path, error))
     if pair.mask_path is None or pair.read_mask:
@@ -79,24 +112,29 @@ def _inspected(pair: Pair) -> Inspected:
         mask = look(pair.mask_path, read_pixels(pair.mask_path))
     except DataError as error:
         return Inspected(pair, None, _unreadable(pair.mask_path, error))
-    if mask.size != size and pair.box is None:
+    if mask.size != size and turned_size(mask.size, orientation) != size:
         sizes = f"the mask is {mask.size[1]} x {mask.size[0]}, the photo {size[1]} x {size[0]}"
         is_turned = mask.size == size[::-1]
         reason = "photo whose mask has another orientation" if is_turned else "photo whose mask has another size"
-        turn = "turn the masks as the photos are shown (EXIF data may turn a photo)" if is_turned else "export photo and mask at one size"
+        turn = "turn the masks as the photos are shown" if is_turned else "export photo and mask at one size"
         return Inspected(pair, mask, Unused(pair.image_path, reason, turn, sizes))
-    return Inspected(pair, mask, None)
+    return Inspected(pair, mask, None, orientation)
 
 
-def check_image(path: Path) -> tuple[int, int]:
-    """(height, width) of an image that can be decoded whole. JPEG files are decoded at an eighth of their size, which is faster."""
-    size = read_size(path)
+def check_image(path: Path) -> tuple[tuple[int, int], int]:
+    """(height, width) of an image that can be decoded, as a viewer shows it, and the orientation that its EXIF data state.
+
+    JPEG files are decoded at an eighth of their size, which is faster.
+    """
+    with opened(path) as image:
+        check_kind(image, path)
+        orientation = orientation_of(image)
+        size = turned_size(stored_size(image), orientation)
     if size[0] * size[1] <= LARGEST_LOADED:
         with opened(path) as image:
-            check_kind(image, path)
             image.draft("L", (image.width // 8, image.height // 8))
             image.load()
-    return size
+    return size, orientation
 
 
 def _unreadable(path: Path, error: DataError) -> Unused:
@@ -140,8 +178,9 @@ def _complaint(root: Path, problems: Sequence[Unused]) -> str:
     for each in problems:
         kinds.setdefault((each.reason, each.fix), []).append(each)
     lines = [f"{counted(reason, files)}: {fix}" for (reason, fix), files in kinds.items()]
-    ways = "Or set on_bad_data to skip, to go on without these files."
-    return "\n".join([f"files in {root} cannot be used.", *(f"- {line}." for line in lines), ways]) if lines else ""
+    if len(lines) > 1:
+        return "\n".join([f"files in {root} cannot be used.", *(f"- {line}." for line in lines), f"Or {SKIP}."])
+    return f"in {root}, {lines[0]}, or {SKIP}" if lines else ""
 
 
 def counted(reason: str, files: Sequence[Unused]) -> str:

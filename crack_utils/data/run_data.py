@@ -11,7 +11,7 @@ from crack_utils.data.crops import CUT_SIZE, SPLITS, Pair, Unused, cut, read_cro
 from crack_utils.data.dataset import CropDataset, crack_weights
 from crack_utils.data.inspection import inspect, notes_of_unused
 from crack_utils.data.layouts import layout_of
-from crack_utils.data.layouts.folders import find_negatives
+from crack_utils.data.layouts.folders import Found, find_negatives
 from crack_utils.data.leaks import Leaks, find_leaks
 from crack_utils.data.sample import ensure_sample, is_drawn
 from crack_utils.data.splits import FoundSplits, Pairs, find_splits, in_photo_order, keep_apart, keep_disjoint, limit_by_photo
@@ -58,15 +58,18 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
         raise DataError(f"negatives_root {negatives_root} is not a folder; give a folder of images, or one with train/, val/ and test/")
     check = functools.partial(inspect, root, params)
     found = find_splits(root, params.dataset, params.split_seed, params.mask_crack, check)
-    pairs, notes = _selected(params, found, negatives_root)
+    negatives = _negatives(params, negatives_root)
+    pairs, notes = _selected(params, found, negatives.pairs)
+    used = {pair.image_path for those in negatives.pairs.values() for pair in those}
+    unused = (*(each for each in found.unused if each.path not in used), *negatives.unused)
     height, width = params.input_height, params.input_width
     own = own_size(pairs["train"]) if height is None or width is None else (height, width)
     input_size = height or own[0], width or own[1]
     check_input_size(*input_size)
     pairs = {split: limit_by_photo(pairs[split], params.images_per_split, params.split_seed) for split in SPLITS}
-    notes = (*found.notes, *_notes_of(params), *notes, *notes_of_unused(found.unused))
+    notes = (*found.notes, *_notes_of(params), *notes, *notes_of_unused(unused))
     words = found.rule.words if found.rule else ""
-    return RunData(params, root, negatives_root, input_size, pairs, found.drawn, notes, found.unused, words)
+    return RunData(params, root, negatives_root, input_size, pairs, found.drawn, notes, unused, words)
 
 
 def _notes_of(params: RunParameters) -> Iterator[str]:
@@ -80,12 +83,18 @@ def _notes_of(params: RunParameters) -> Iterator[str]:
         yield f"This is a trial with at most {params.images_per_split} images of each split (images_per_split)."
 
 
-def _selected(params: RunParameters, found: FoundSplits, negatives_root: Path) -> tuple[Pairs, list[str]]:
+def _negatives(params: RunParameters, negatives_root: Path) -> Found:
+    """The crack-free images that join the splits, as the parameters ask."""
+    joined = [split for split in SPLITS if (params.use_negatives if split == "train" else params.evaluates_negatives)]
+    found = {split: find_negatives(negatives_root, split) if split in joined else [] for split in SPLITS}
+    return inspect(negatives_root, params, Found(found))
+
+
+def _selected(params: RunParameters, found: FoundSplits, negatives: Pairs) -> tuple[Pairs, list[str]]:
     """The pairs of each split: with negatives, cut, and without photos of other splits, as the parameters ask. And notes on these."""
     layout, pairs, notes = layout_of(params.dataset), {}, []
     for split in SPLITS:
-        is_joined = params.use_negatives if split == "train" else params.evaluates_negatives
-        pairs[split] = found.pairs[split] + (find_negatives(negatives_root, split) if is_joined else [])
+        pairs[split] = found.pairs[split] + negatives[split]
         if layout.cuts_large_photos:
             photos = [cut(pair) for pair in pairs[split]]
             pairs[split] = [crop for crops in photos for crop in crops]

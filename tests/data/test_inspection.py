@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from conftest import small_params
+from conftest import small_params, write_pair
 from made_data import write_folder
-from PIL import Image
+from PIL import ExifTags, Image
 
 from crack_utils.data import data_facts, find_data
+from crack_utils.data.exif import turned
 from crack_utils.errors import DataError
 
 
@@ -66,3 +67,46 @@ def test_without_a_usable_image_nothing_is_skipped_in_silence(tmp_path):
         path.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"4 x file that cannot be read [^.]*\.(.|\n)*Without these files, no image is left"):
         find_data(small_params(root, dataset="folder", on_bad_data="skip"), tmp_path)
+
+
+def write_turned(root, orientation, size, is_stored):
+    """Photos whose EXIF data turn them; ``is_stored`` tells of each number whether its mask lies as the photo is stored."""
+    truths = {}
+    for i in range(6):
+        name = f"road{i}a"
+        truths[name] = turned(write_pair(root / f"images/{name}.png", root / f"masks/{name}.png", size, seed=i), orientation)
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.open(root / f"images/{name}.png").save(root / f"images/{name}.jpg", quality=95, exif=exif)
+        (root / f"images/{name}.png").unlink()
+        if not is_stored(i):
+            Image.fromarray(np.ascontiguousarray(truths[name]).astype(np.uint8) * 255).save(root / f"masks/{name}.png")
+    return truths
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(3, (96, 160)), (6, (128, 128)), (6, (96, 160)), (5, (96, 160))])
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_masks_of_photos_that_exif_turns_lie_right(tmp_path, orientation, size, is_stored):
+    truths = write_turned(tmp_path, orientation, size, lambda i: is_stored)
+    data = find_data(small_params(tmp_path, dataset="folder"), tmp_path)
+    for crop in (crop for split in ("train", "val", "test") for crop in data.split(split).crops):
+        np.testing.assert_array_equal(crop.mask, truths[crop.pair.stem])
+    assert any(note.startswith("EXIF data turn photos whose masks lie as the photos are stored.") for note in data.notes) == is_stored
+
+
+def test_masks_of_turned_photos_that_disagree_are_refused(tmp_path):
+    write_turned(tmp_path, 6, (96, 160), lambda i: i % 2)
+    with pytest.raises(DataError, match=r"EXIF data turn photos, and their masks disagree: 3 fit the photo as it is shown"):
+        find_data(small_params(tmp_path, dataset="folder"), tmp_path)
+
+
+def test_a_crack_free_image_that_cannot_be_read_is_skipped_too(tmp_path):
+    root = write_folder(tmp_path / "own", photos=6, crops=1)
+    write_pair(root / "negatives/train/a.jpg")
+    write_pair(root / "negatives/train/b.jpg")
+    (root / "negatives/train/b.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"in .*negatives, 1 x file that cannot be read as an image \(b\.jpg"):
+        find_data(small_params(root, dataset="folder"), tmp_path)
+    data = find_data(small_params(root, dataset="folder", on_bad_data="skip"), tmp_path)
+    assert [pair.stem for pair in data.pairs["train"] if pair.mask_path is None] == ["a"]
+    assert [each.path.name for each in data.unused] == ["b.jpg"]
