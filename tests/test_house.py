@@ -17,7 +17,7 @@ PACKAGE = REPOSITORY / "crack_utils"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = ["config", "data", "networks", "scoring", "store", "training", "evaluation", "many", "reporting", "notebook"]
 LONGEST_FILE, LONGEST_FUNCTION, MOST_METHODS = 300, 40, 12
-EXTRAS = {"segmentation_models_pytorch"}  # imported only when a run asks for it
+EXTRAS = {"pillow_heif", "segmentation_models_pytorch"}  # imported only when a run asks for it
 
 
 def trees():

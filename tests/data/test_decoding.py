@@ -57,6 +57,8 @@ def test_files_that_cannot_be_used_are_named(tmp_path):
         read_crop(Pair(tmp_path / "a.jpg", tmp_path / "small.png"), 3)
     Image.fromarray(np.zeros((64, 128), np.float32)).save(tmp_path / "deep.tif")
     with pytest.raises(DataError, match=r"deep\.tif has pixels of mode F .*convert it to 8 or 16 bits"):
+        read_crop(Pair(tmp_path / "deep.tif", tmp_path / "a.png"), 3)
+    with pytest.raises(DataError, match=r"mask .*deep\.tif has pixels that are fractions; save it with whole numbers"):
         read_crop(Pair(tmp_path / "a.jpg", tmp_path / "deep.tif"), 3)
     (tmp_path / "d" / "traincrop" / "folder.jpg").mkdir(parents=True)
     with pytest.raises(DataError, match="no images in"):

@@ -14,7 +14,7 @@ import numpy as np
 
 from crack_utils.data.crops import Unused, decode, read_size
 from crack_utils.data.layouts import Found, Layout
-from crack_utils.data.layouts.folders import IMAGE_SUFFIXES
+from crack_utils.data.layouts.files import readable_suffixes
 from crack_utils.data.layouts.labels import (
     DAMAGE,
     EXPORT_AGAIN,
@@ -63,7 +63,7 @@ def _find_masks(root: Path, files: list[Path], masks: list[Path], mask_crack: st
     lists = [path for path in files if path.parent == root / "ImageSets" / "Segmentation" and path.suffix == ".txt"]
     named = [(path, name) for path in lists for name in _lines(path)] or [(folder, name) for name in by_name]
     for path, name in named:
-        photo = next(filter(None, (photos.find(name + suffix, root / "JPEGImages") for suffix in sorted(IMAGE_SUFFIXES))), None)
+        photo = next(filter(None, (photos.find(name + suffix, root / "JPEGImages") for suffix in sorted(readable_suffixes()))), None)
         truth = by_name.pop(name, path)
         try:
             size = read_size(truth) if truth != path else None

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crack_utils.data.crops import OFFSETS, SPLITS, Pair, Unused, read_size
-from crack_utils.data.layouts.folders import IMAGE_SUFFIXES, Found
+from crack_utils.data.layouts.files import readable_suffixes
+from crack_utils.data.layouts.folders import Found
 from crack_utils.data.layouts.shapes import LINE_WIDTH
 from crack_utils.errors import DataError
 
@@ -90,7 +91,7 @@ class Photos:
 
     def __init__(self, root: Path, without: Iterable[str] = ()):
         self.root = root
-        self.paths = [path for path in files_below(root) if path.suffix.lower() in IMAGE_SUFFIXES and not {*path.parts} & {*without}]
+        self.paths = [path for path in files_below(root) if path.suffix.lower() in readable_suffixes() and not {*path.parts} & {*without}]
         self._named = defaultdict(list)
         for path in self.paths:
             self._named[path.name].append(path)
@@ -215,7 +216,7 @@ def _others(root: Path, known: set[Path]) -> Iterator[Unused]:
     lists = {root / f"{split}.txt" for split in SPLITS}
     for path in files_below(root):
         if path not in known and path not in lists:
-            is_photo = path.suffix.lower() in IMAGE_SUFFIXES
+            is_photo = path.suffix.lower() in readable_suffixes()
             yield Unused(path, "photo without annotation", NO_ANNOTATION) if is_photo else Unused(path, "file that is no photo")
 
 

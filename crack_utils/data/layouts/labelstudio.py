@@ -15,7 +15,7 @@ import numpy as np
 
 from crack_utils.data.crops import Unused
 from crack_utils.data.layouts import Found, Layout
-from crack_utils.data.layouts.folders import IMAGE_SUFFIXES
+from crack_utils.data.layouts.files import readable_suffixes
 from crack_utils.data.layouts.labels import (
     DAMAGE,
     NO_ANNOTATION,
@@ -59,7 +59,7 @@ def _names(task: dict[str, Any]) -> Iterator[str]:
         if isinstance(value, str):
             address = urllib.parse.urlsplit(value)
             name = urllib.parse.parse_qs(address.query).get("d", [urllib.parse.unquote(address.path)])[0].lstrip("/")
-            if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+            if PurePosixPath(name).suffix.lower() in readable_suffixes():
                 yield name
                 yield UPLOAD.sub("", PurePosixPath(name).name)
 
