@@ -78,8 +78,9 @@ def brightness(data: RunData) -> dict[str, list[float]]:
     return {split: [float(crop.image.mean()) for crop in data.split(split).crops] for split in SPLITS}
 
 
-def spread(items: Sequence[Any], n: int) -> list[Any]:
-    """At most ``n`` items, evenly spread from the first to the last."""
+def spread(items: Sequence[Any], n: int, without: Sequence[Any] = ()) -> list[Any]:
+    """At most ``n`` items, evenly spread from the first to the last, without those that are shown elsewhere."""
+    items = [item for item in items if not any(item is other for other in without)]
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, n).round().astype(int))]
 
 

@@ -208,7 +208,7 @@ def test_predictions_that_are_not_numbers_stop_the_evaluation_and_leave_no_file(
 def test_unusable_data_stop_the_evaluation_before_any_work_is_done(home, small_data, tiny_network):
     run = train_run(small_params(small_data, validate=False), "a", parts=tiny_network)
     next((small_data / "testcrop").glob("*.jpg")).write_bytes(b"")
-    with pytest.raises(UserError, match="it is empty"):
+    with pytest.raises(UserError, match="file of 0 bytes"):
         evaluate_run(run, tiny_network.build_model, lambda *_: pytest.fail("val was predicted"))
     assert not run.path("predictions").exists()
 

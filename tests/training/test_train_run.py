@@ -118,7 +118,7 @@ def test_overwriting_drops_what_the_other_training_left(home, small_data):
 
 def test_nothing_is_written_when_the_data_cannot_be_used(home, small_data):
     next((small_data / "testcrop").glob("*.jpg")).write_bytes(b"")
-    with pytest.raises(UserError, match="it is empty"):
+    with pytest.raises(UserError, match="file of 0 bytes"):
         train_run(small_params(small_data), "a")
     assert not Run("a").folder.exists()
 
