@@ -1,5 +1,6 @@
 """Memory and time of a search of large photos: ``python -m crack_utils bench photo``."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -81,7 +82,9 @@ def search(path: Path) -> None:
 
 
 def peak() -> float:
-    """The most memory that this process had so far, in MiB."""
+    """The most memory that this process had so far, in MiB. Linux counts the parent process into getrusage, but not into VmHWM."""
+    if Path("/proc/self/status").is_file():
+        return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "geotiff": ["ground_scale", "pixel_size_mm"],
         "layouts": ["layout_of"],
         "leaks": ["Leaks", "find_leaks", "pictured"],
-        "photos": ["PHOTO_SUFFIXES", "decode", "read_size"],
+        "photos": ["decode", "read_size"],
         "png_rows": ["write_grey_png"],
         "rows": ["WHOLE_UP_TO", "PhotoRows", "open_rows"],
         "run_data": ["RunData", "find_data"],

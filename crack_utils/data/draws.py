@@ -50,8 +50,8 @@ def shares_note(drawn: Mapping[str, Sequence[Pair]], missing: Sequence[str]) -> 
     total = sum(map(len, drawn.values()))
     if all(abs(len(drawn[split]) / total - DRAWN_SHARES[split]) <= LARGEST_MISS for split in missing):
         return None
-    has = " and ".join(f"{split} has {len(drawn[split]) / total:.0%}" for split in missing)
-    wanted = " and ".join(f"{DRAWN_SHARES[split]:.0%}" for split in missing)
+    has = " and ".join(f"{split} has {100 * len(drawn[split]) / total:.0f} %" for split in missing)
+    wanted = " and ".join(f"{100 * DRAWN_SHARES[split]:.0f} %" for split in missing)
     return f"Whole photos do not divide as wanted: {has} of the images in place of {wanted}."
 
 

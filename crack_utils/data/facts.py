@@ -45,8 +45,8 @@ def data_facts(data: "RunData") -> dict[str, Any]:
 
 
 def _inside(root: Path, path: Path) -> str:
-    """A path inside the data set's folder; a path elsewhere as it is."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    """A path inside the data set's folder; of a file elsewhere the name alone, because a run is not tied to a place."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def _crack_share(split: "CropDataset") -> float:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import ImageOps
 
-from crack_utils.data.photos import opened
+from crack_utils.data.photos import load, opened
 from crack_utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def read_pixels(path: Path) -> Pixels:
     """Decode a mask file without interpreting the file. Raise DataError if the file is no image."""
     with opened(path) as image:
         is_jpeg = image.format == "JPEG"
+        load(image, path)
         image = ImageOps.exif_transpose(image)
         if image.mode == "F":
             raise DataError(f"mask {path} has pixels that are fractions; save it with whole numbers, best 0 and 255")

@@ -16,10 +16,6 @@ from PIL import Image
 from crack_utils.data.exif import orientation_of, turned, turned_size
 from crack_utils.errors import DataError, UserError
 
-PHOTO_SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"),
-    *(".jp2", ".j2k", ".heic", ".heif", ".avif"),
-}
 EIGHT_BITS = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}  # Pillow's modes
 LARGE = 178_956_970  # pixels; Pillow refuses more, because a small file could fill the memory
 MOST_PIXELS = 2**30  # of a file that is decoded as a whole, which takes up to 8 bytes a pixel

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from crack_utils.data import PHOTO_SUFFIXES
+from crack_utils.data.layouts.files import PHONE_SUFFIXES, readable_suffixes
 
+PHOTO_SUFFIXES = readable_suffixes() | PHONE_SUFFIXES  # the error for a phone's photo says which package reads it
 NO_PHOTOS = ("_cracks", "_mask", "_GT")  # endings of pictures that predict writes, and of masks
 
 

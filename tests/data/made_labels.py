@@ -177,8 +177,8 @@ def masks(found, split="all"):
 
 
 def refused(found):
-    """Files that stop a run, with the reason."""
-    return {each.path.name: each.reason for each in found.unused if each.fix}
+    """Files that stop a run, with the reason and what was seen."""
+    return {each.path.name: f"{each.reason}, {each.detail}" if each.detail else each.reason for each in found.unused if each.fix}
 
 
 def check(found, expected, split="all"):

@@ -73,13 +73,13 @@ def test_labelmes_photos_are_found_and_what_does_not_fit_is_listed(tmp_path):
     found = find(tmp_path, "labelme")
     check(found, {"a.jpg": inside(TRIANGLE), "new.jpg": inside(TRIANGLE)})
     reasons = refused(found)
-    assert reasons.pop("b.json").startswith("is no JSON file: Expecting value")
+    assert reasons.pop("b.json").startswith("annotation or photo that cannot be read, is no JSON file: Expecting value")
     assert reasons.pop("point.jpg").endswith("shape 1, crack: a shape of type point has no area; draw a polygon, line strip, "
                                              "rectangle, circle or mask instead")  # fmt: skip
     assert reasons == {
         "alone.jpg": "photo without annotation",
         "gone.json": "annotations of a photo that is missing, gone.jpg",
-        "half.json": "is no complete LabelMe file: 'label' is missing",
+        "half.json": "annotation or photo that cannot be read, is no complete LabelMe file: 'label' is missing",
         "old.jpg": "photo of another size than its annotations, 64 x 32 in old.json, but the photo is 128 x 64",
     }
 
@@ -175,7 +175,10 @@ def test_superviselys_bitmaps_and_polygons_are_read(tmp_path):
     check(found, {"a.jpg": moved, "b.jpg": block(10, 10, 21, 21) & ~block(15, 15, 6, 6), "c.png": None})
     assert refused(found) == {"alone.jpg": "photo without annotation"}
     write_json(tmp_path / "ds/ann/c.png.json", {"objects": []})
-    assert refused(find(tmp_path, "supervisely"))["c.png.json"] == "is no complete Supervisely file: 'size' is missing"
+    assert (
+        refused(find(tmp_path, "supervisely"))["c.png.json"]
+        == "annotation or photo that cannot be read, is no complete Supervisely file: 'size' is missing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,7 +200,7 @@ def test_a_folder_without_the_tools_files_is_named(tmp_path, dataset, message):
 def test_a_folder_in_which_no_photo_can_be_used_says_why(tmp_path):
     write_photos(tmp_path, "a.jpg")
     write_labelme(tmp_path / "a.json", [labelme_shape("polygon", [[1, 2, 3]])])
-    message = r"holds no photo that can be used\. .*a\.jpg: .*shape 1, crack: points must be pairs of finite numbers; export"
+    message = r"holds no photo that can be used\. .*a\.jpg: .*shape 1, crack: points must be pairs of finite numbers\); export"
     with pytest.raises(DataError, match=message):
         find(tmp_path, "labelme")
 

@@ -105,7 +105,7 @@ def test_deepcrack_keeps_its_test_set_and_gets_a_val(tmp_path):
     assert len({pair.photo for pair in found.pairs["val"]}) == 1  # both crops of one photo
     assert found.notes == (
         "Splits drawn by photo from 10 images because the data set lacks them (split_seed 0): val.",
-        "Whole photos do not divide as wanted: val has 20% of the images in place of 10%.",
+        "Whole photos do not divide as wanted: val has 20 % of the images in place of 10 %.",
     )
     facts = data_facts(find_data(small_params(root, dataset="deepcrack"), tmp_path))
     assert (facts["test_title"], facts["test_is_part_of_official"]) == ("DeepCrack test subset (4 images)", True)
@@ -177,3 +177,15 @@ print([layout_of(name).title for name in {DATASETS}], "torch" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("['the drawn sample', 'CRACK500'") and done.stdout.endswith("] False\n")
+
+
+def test_a_damaged_truth_of_crackforest_is_named_and_skipped(tmp_path):
+    root = write_crackforest(tmp_path / "cfd")
+    (root / "groundTruth" / "003.mat").write_bytes(b"no MATLAB file")
+    with pytest.raises(
+        DataError, match=r"1 x truth that cannot be read \(003\.mat \(.*\)\): replace or remove it, or set on_bad_data to skip"
+    ):
+        find_data(small_params(root, dataset="crackforest"), tmp_path)
+    data = find_data(small_params(root, dataset="crackforest", on_bad_data="skip"), tmp_path)
+    assert "003" not in [pair.stem for pairs in data.pairs.values() for pair in pairs]
+    assert {each.path.name for each in data.unused if "00" in each.path.name} == {"003.mat", "003.jpg", "009.jpg"}

@@ -20,6 +20,7 @@ from crack_utils.data.layouts.labels import (
     Labels,
     Photos,
     cached,
+    drawn_together,
     files_below,
     find_labelled,
     in_words,
@@ -97,17 +98,13 @@ def _files(root: Path) -> tuple[dict[Path, File], list[Unused]]:
 
 def draw(path: Path, key: Any, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
     """The crack pixels of a photo: all its annotations of crack together, also those with iscrowd."""
-    file, mask = read_file(path), np.zeros(size, bool)
-    for annotation in file.annotations[key]:
-        if file.categories[annotation["category_id"]] in cracks:
-            try:
-                _add(mask, annotation["segmentation"])
-            except DAMAGE as error:
-                raise ValueError(f"annotation {annotation.get('id')}: {in_words(error)}") from None
-    return mask
+    file = read_file(path)
+    chosen = [each for each in file.annotations[key] if file.categories[each["category_id"]] in cracks]
+    return drawn_together(size, [(f"annotation {each.get('id')}", [each]) for each in chosen], _add)
 
 
-def _add(mask: np.ndarray, segmentation: Any) -> None:
+def _add(mask: np.ndarray, annotation: dict[str, Any]) -> None:
+    segmentation = annotation["segmentation"]
     if not segmentation:
         raise ValueError("a box without an outline is no mask")
     if isinstance(segmentation, dict):

@@ -23,10 +23,20 @@ def find(root: Path) -> Found:
     paired = pair_up(files_in(root / "image"), truths)
     if not paired.pairs:
         raise DataError(f"no image of {root / 'image'} has a truth in {root / 'groundTruth'}; expected image/x.jpg and groundTruth/x.mat")
-    unused = [Unused(each.path, REASON) if each.reason == "photo without a mask" else each for each in paired.unused]
+    damaged = {pair: error for pair in paired.pairs if (error := _damage(pair.mask_path))}
+    unused = [*damaged.values(), *(Unused(pair.image_path, "photo whose mask cannot be used") for pair in damaged)]
+    unused += [Unused(each.path, REASON) if each.reason == "photo without a mask" else each for each in paired.unused]
     missing = sum(each.reason == REASON for each in unused)
     note = f"{missing} images come without truth. They were left out, because they are not crack-free."
-    return Found({"all": paired.pairs}, (note,) if missing else (), tuple(unused))
+    return Found({"all": [pair for pair in paired.pairs if pair not in damaged]}, (note,) if missing else (), tuple(unused))
+
+
+def _damage(path: Path) -> Unused | None:
+    try:
+        read_truth(path)
+    except DataError as error:
+        return Unused(path, "truth that cannot be read", "replace or remove it", str(error).removeprefix(f"cannot read {path} "))
+    return None
 
 
 def describe(pair: Pair) -> Pair:

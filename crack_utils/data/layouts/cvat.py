@@ -22,6 +22,7 @@ from crack_utils.data.layouts.labels import (
     Labels,
     Photos,
     cached,
+    drawn_together,
     files_below,
     find_labelled,
     in_words,
@@ -151,14 +152,10 @@ def _find_shapes(root: Path, xmls: Iterable[Path], mask_crack: str) -> Found:
 
 def draw_shapes(path: Path, key: int, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
     """The crack pixels of a photo."""
-    mask, image = np.zeros(size, bool), read_shapes(path)[0][key]
-    for i, shape in enumerate(image, start=1):
-        if shape.attrib["label"] in cracks and shape.tag != "tag":
-            try:
-                _add(mask, shape.tag, shape.attrib)
-            except DAMAGE as error:
-                raise ValueError(f"shape {i} of {image.attrib['name']}, {shape.tag}: {in_words(error)}") from None
-    return mask
+    image = read_shapes(path)[0][key]
+    shapes = [(i, each) for i, each in enumerate(image, start=1) if each.attrib["label"] in cracks and each.tag != "tag"]
+    named = [(f"shape {i} of {image.attrib['name']}, {each.tag}", (each.tag, each.attrib)) for i, each in shapes]
+    return drawn_together(size, named, _add)
 
 
 def _add(mask: np.ndarray, kind: str, values: dict[str, str]) -> None:

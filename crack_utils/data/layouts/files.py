@@ -156,7 +156,7 @@ def _unread(path: Path, suffix: str) -> Unused:
     """The reason and the fix for a file of a format that is not read."""
     convert = "convert it to JPEG or PNG, or move it out of data_root"
     if suffix in PHONE_SUFFIXES:
-        return Unused(path, f"photo in a format that is not read, {suffix}", "install pillow-heif (pip install pillow-heif), or " + convert)
+        return Unused(path, f"photo in a format that is not read, {suffix}", "pip install 'crack-utils[heic]', or " + convert)
     if suffix in RAW_SUFFIXES:
         return Unused(path, f"raw photo, {suffix}", "develop it to JPEG or PNG with the camera's program, or move it out of data_root")
     if suffix in FILM_SUFFIXES:

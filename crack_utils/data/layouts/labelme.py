@@ -18,6 +18,7 @@ from crack_utils.data.layouts.labels import (
     Item,
     Labels,
     Photos,
+    drawn_together,
     files_below,
     find_labelled,
     in_words,
@@ -44,7 +45,7 @@ def find(root: Path, mask_crack: str) -> Found:
             content = _read(path)
             photo = photos.find(content["imagePath"], path.parent) or photo  # a pair of files may have been renamed
         except DataError as error:
-            unused += [unusable(path, error), *([Unused(photo, f"photo whose annotations {path.name} cannot be used")] if photo else [])]
+            unused += [unusable(path, error), *([Unused(photo, "photo whose annotations cannot be used")] if photo else [])]
             continue
         if not photo:
             unused.append(photo_missing(path, content["imagePath"]))
@@ -72,14 +73,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def draw(path: Path, key: None, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
     """The crack pixels of a photo."""
-    mask = np.zeros(size, bool)
-    for i, shape in enumerate(_read(path)["shapes"], start=1):
-        if shape["label"] in cracks:
-            try:
-                _add(mask, shape.get("shape_type") or "polygon", shape)
-            except DAMAGE as error:
-                raise ValueError(f"shape {i}, {shape['label']}: {in_words(error)}") from None
-    return mask
+    shapes = [(f"shape {i}, {shape['label']}", shape) for i, shape in enumerate(_read(path)["shapes"], start=1) if shape["label"] in cracks]
+    return drawn_together(size, [(name, (shape.get("shape_type") or "polygon", shape)) for name, shape in shapes], _add)
 
 
 def _add(mask: np.ndarray, kind: str, shape: dict[str, Any]) -> None:

@@ -15,12 +15,11 @@ import numpy as np
 
 from crack_utils.data.crops import OFFSETS, SPLITS, Pair, Unused, read_size
 from crack_utils.data.layouts.files import readable_suffixes
-from crack_utils.data.layouts.folders import Found
+from crack_utils.data.layouts.folders import SPLIT_WORDS, Found
 from crack_utils.data.layouts.shapes import LINE_WIDTH
 from crack_utils.errors import DataError
 
 BACKGROUND = {"__ignore__", "_background_", "background"}  # names that tools give to what is no object
-SPLIT_WORDS = {split: split for split in SPLITS} | {"valid": "val", "validation": "val"}
 SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_WORDS)})(?![a-z])")
 ROBOFLOW_ENDING = rf"({OFFSETS})?(_[a-zA-Z]+)?\.rf\.[^_.]+({OFFSETS})?"  # Roboflow calls its copies of x.jpg x_jpg.rf.HASH.jpg
 NO_ANNOTATION = "annotate and export it, or move it to negatives/train if it shows no crack, or remove it"
@@ -168,10 +167,13 @@ def find_labelled(
     unused = [*unused, *(result for result in results if isinstance(result, Unused))]
     known = {pair.mask_path for those in pairs.values() for pair in those} | {each.path for each in unused}
     rest = {item.truth: item.photo for item in items if item.truth not in known}
-    unused += [Unused(truth, f"annotations of {photo.name}, which is not used") for truth, photo in rest.items()]
+    unused += [Unused(truth, "annotations of a photo that is not used", detail=photo.name) for truth, photo in rest.items()]
     pairs = {split: sorted(those, key=lambda pair: pair.image_path) for split, those in pairs.items() if those}
     if not pairs:
-        reason = next((f"{each.path}: {each.reason}; {each.fix}" for each in unused if each.fix), "no annotation file describes a photo")
+        reason = next(
+            (f"{each.path}: {each.reason}{each.detail and f' ({each.detail})'}; {each.fix}" for each in unused if each.fix),
+            "no annotation file describes a photo",
+        )
         raise DataError(f"{root} holds no photo that can be used. {reason}")
     if "all" in pairs and len(pairs) > 1:
         example = pairs["all"][0].mask_path
@@ -187,7 +189,7 @@ def _usable(item: Item, draw: Callable[..., np.ndarray], cracks: frozenset[str])
         if item.size and tuple(item.size) != size:
             sizes = f"{item.size[1]} x {item.size[0]} in {item.truth.name}, but the photo is {size[1]} x {size[0]}"
             fix = "annotate the photo as it is, or put back the photo that was annotated"
-            return Unused(item.photo, f"photo of another size than its annotations, {sizes}", fix)
+            return Unused(item.photo, "photo of another size than its annotations", fix, sizes)
         read = functools.partial(_drawn, draw=draw, key=item.key, size=size, cracks=cracks)
         read(item.truth)
     except DataError as error:
@@ -207,6 +209,17 @@ def _drawn(path: Path, draw: Callable[..., np.ndarray], key: Hashable, size: tup
         raise DataError(f"{path}{where} has an annotation that cannot be read: {in_words(error)}; {EXPORT_AGAIN}") from None
 
 
+def drawn_together(size: tuple[int, int], shapes: Iterable[tuple[str, Sequence[Any]]], add: Callable[..., None]) -> np.ndarray:
+    """The union of shapes, (H, W) bool. Each shape is its name in an error message, and what ``add`` takes after the mask."""
+    mask = np.zeros(size, bool)
+    for name, values in shapes:
+        try:
+            add(mask, *values)
+        except DAMAGE as error:
+            raise ValueError(f"{name}: {in_words(error)}") from None
+    return mask
+
+
 def in_words(error: Exception) -> str:
     """What is wrong with an annotation."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -222,9 +235,10 @@ def _others(root: Path, known: set[Path]) -> Iterator[Unused]:
 
 def unusable(path: Path, error: DataError) -> Unused:
     """A file that cannot be used because of an error."""
-    return Unused(path, str(error).removesuffix(f"; {EXPORT_AGAIN}").removeprefix(f"{path} "), EXPORT_AGAIN)
+    seen = str(error).removesuffix(f"; {EXPORT_AGAIN}").removeprefix(f"{path} ")
+    return Unused(path, "annotation or photo that cannot be read", EXPORT_AGAIN, seen)
 
 
 def photo_missing(truth: Path, name: str) -> Unused:
     """Annotations whose photo is missing."""
-    return Unused(truth, f"annotations of a photo that is missing, {name}", "put the photo back, or remove its annotations")
+    return Unused(truth, "annotations of a photo that is missing", "put the photo back, or remove its annotations", name)

@@ -23,6 +23,7 @@ from crack_utils.data.layouts.labels import (
     Labels,
     Photos,
     cached,
+    drawn_together,
     files_below,
     find_labelled,
     in_words,
@@ -114,14 +115,8 @@ def _size(results: list[Result]) -> tuple[int, int] | None:
 
 def draw(path: Path, key: Any, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
     """The crack pixels of a photo."""
-    mask = np.zeros(size, bool)
-    for result in read_file(path)[key][1]:
-        if cracks & set(labels_of(result)):
-            try:
-                _add(mask, result)
-            except DAMAGE as error:
-                raise ValueError(f"region {result.get('id')}: {in_words(error)}") from None
-    return mask
+    results = [result for result in read_file(path)[key][1] if cracks & set(labels_of(result))]
+    return drawn_together(size, [(f"region {result.get('id')}", [result]) for result in results], _add)
 
 
 def _add(mask: np.ndarray, result: Result) -> None:

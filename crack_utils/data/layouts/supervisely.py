@@ -20,6 +20,7 @@ from crack_utils.data.layouts.labels import (
     EXPORT_AGAIN,
     Item,
     Labels,
+    drawn_together,
     files_below,
     find_labelled,
     in_words,
@@ -81,14 +82,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def draw(path: Path, key: None, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
     """The crack pixels of a photo."""
-    mask = np.zeros(size, bool)
-    for i, each in enumerate(_read(path)["objects"], start=1):
-        if each["classTitle"] in cracks:
-            try:
-                _add(mask, each)
-            except DAMAGE as error:
-                raise ValueError(f"object {i}, {each['classTitle']}: {in_words(error)}") from None
-    return mask
+    objects = [(f"object {i}, {each['classTitle']}", each) for i, each in enumerate(_read(path)["objects"], start=1)]
+    return drawn_together(size, [(name, [each]) for name, each in objects if each["classTitle"] in cracks], _add)
 
 
 def _add(mask: np.ndarray, each: dict[str, Any]) -> None:
