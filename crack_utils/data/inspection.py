@@ -11,7 +11,7 @@ import numpy as np
 
 from crack_utils.data.crops import Pair, Unused
 from crack_utils.data.exif import orientation_evidence, orientation_of, turned, turned_size
-from crack_utils.data.mask_rules import Look, find_rule, look
+from crack_utils.data.mask_rules import NAMED, Look, find_rule, look, named
 from crack_utils.data.masks import NOISE, MaskRule, read_pixels
 from crack_utils.data.photos import check_kind, decode, opened, stored_size
 from crack_utils.errors import DataError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from crack_utils.data.layouts import Found
 
 LARGEST_LOADED = 50_000_000  # pixels of an image that the quick pass decodes; of a larger one it reads the header
-NAMED = 3  # files of a kind that a message names
 COPIES = 3  # so many equal masks are no chance
 
 SKIP = "set on_bad_data to skip, to go on without these files"
@@ -47,13 +46,14 @@ def inspect(root: Path, params: "RunParameters", found: "Found") -> "Found":
     with ThreadPoolExecutor() as pool:
         seen = dict(zip(pairs, pool.map(_inspected, pairs), strict=True))
     looks = [each.mask for each in seen.values() if each.mask and not each.problem]
+    looks = [each for each in looks if not each.is_like_a_photo] or looks  # a few photos among the masks do not decide the rule
     rule, doubt = None, ""
     try:
         if looks:
             rule = _sensible(find_rule(looks, params.mask_crack), looks, params.mask_crack)
     except DataError as error:
         doubt = f"The masks in {root} look wrong: {error}."
-    problems = {pair: each.problem or _faint(each, rule) for pair, each in seen.items()}
+    problems = {pair: each.problem or _odd(each, rule, params.mask_crack) for pair, each in seen.items()}
     unused = [*found.unused, *(problem for problem in problems.values() if problem)]
     left = [(pair, problem) for pair, problem in problems.items() if problem]
     unused += [Unused(path, "file whose pair cannot be used") for pair, problem in left for path in _others(pair, problem)]
@@ -142,8 +142,10 @@ def _unreadable(path: Path, error: DataError) -> Unused:
     return Unused(path, "file that cannot be read as an image", "replace or remove it", seen)
 
 
-def _faint(each: Inspected, rule: MaskRule | None) -> Unused | None:
-    """The problem of a mask that the rule reads as empty although the mask is not black."""
+def _odd(each: Inspected, rule: MaskRule | None, choice: str) -> Unused | None:
+    """The problem of a mask that is grey like a photo, or that the rule reads as empty although the mask is not black."""
+    if rule and each.mask and each.mask.is_like_a_photo and choice == "auto":
+        return Unused(each.pair.mask_path, "mask that is grey like a photo", "export a mask of two values")
     if not (each.mask and rule and rule.kind == "bright" and each.mask.top == 255) or rule.count(each.mask):
         return None
     brightest = max(each.mask.levels)
@@ -159,16 +161,18 @@ def _sensible(rule: MaskRule, looks: Sequence[Look], choice: str) -> MaskRule:
         return rule
     counts = [rule.count(each) for each in looks]
     share = sum(counts) / sum(each.size[0] * each.size[1] for each in looks)
-    most = max(zip(counts, looks, strict=True), key=lambda each: each[0] / (each[1].size[0] * each[1].size[1]))[1].path
     if share > 0.5:
+        full = named([each.path for each, count in zip(looks, counts, strict=True) if 2 * count > each.size[0] * each.size[1]])
         raise DataError(
-            f"{rule.words.removesuffix('.')}, so {100 * share:.0f} % of all mask pixels are crack (most in {most.name}), as if the masks "
-            "were inverted or full; set mask_crack to dark if cracks are black, or to bright if this is right"
+            f"{rule.words.removesuffix('.')}, so {100 * share:.0f} % of all mask pixels are crack, as if masks were inverted or full "
+            f"(more than half of {full}); set mask_crack to dark if cracks are black, or to bright if this is right"
         )
-    equal = {each.checksum for each, count in zip(looks, counts, strict=True) if count}
-    n_filled = sum(count > 0 for count in counts)
-    if n_filled >= COPIES and len(equal) == 1:
-        raise DataError(f"all {n_filled} masks with a crack are equal, pixel by pixel; check how the masks were exported")
+    filled = [each for each, count in zip(looks, counts, strict=True) if count]
+    if len(filled) >= COPIES and len({each.checksum for each in filled}) == 1:
+        raise DataError(
+            f"all masks with a crack are equal, pixel by pixel: {named([each.path for each in filled])}; check how they were exported, or "
+            "set mask_crack to bright if this is right"
+        )
     return rule
 
 

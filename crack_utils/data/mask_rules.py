@@ -13,6 +13,7 @@ from crack_utils.data.masks import MIDDLE, NOISE, MaskRule, Pixels, is_softly_cr
 from crack_utils.errors import DataError
 
 MANY = 32  # more colours than any list of classes has
+NAMED = 3  # files that a message names
 WAY = "mask_crack tells what is crack"
 
 
@@ -35,6 +36,16 @@ class Look:
     def is_ones(self) -> bool:
         """Whether the mask is no JPEG file and has the values 0 and 1 alone."""
         return self.kind == "grey" and not self.is_jpeg and 1 in self.levels and set(self.levels) <= {0, 1}
+
+    @property
+    def is_like_a_photo(self) -> bool:
+        """Whether more than a quarter of the mask is neither black nor white, although the mask has many values."""
+        return (
+            self.top == 255
+            and self.kind != "index"
+            and len(self.levels) > MANY
+            and 4 * _between(self.levels, 255) > sum(self.levels.values())
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -113,7 +124,7 @@ def _chosen(looks: Sequence[Look], choice: str) -> MaskRule:
     if choice == "alpha":
         without = [each.path for each in looks if each.kind != "alpha" and not each.is_empty]
         if without:
-            raise DataError(f"mask_crack is alpha, but {_files(without)} no transparency; choose another value for mask_crack")
+            raise DataError(f"mask_crack is alpha, but {named(without)} have no transparency; choose another value for mask_crack")
         return MaskRule("alpha", seen="mask_crack is alpha")
     if choice in ("bright", "dark"):
         levels = sorted(_levels(looks))
@@ -128,8 +139,8 @@ def _alpha(filled: Sequence[Look]) -> MaskRule:
     if len(colours) == 1:
         return MaskRule("alpha", seen="the masks have transparent pixels, and all opaque pixels have one colour")
     raise DataError(
-        f"the masks have transparent pixels, and opaque ones of several colours ({_listed(colours)}), so they can mean several things; "
-        f"{WAY}: alpha (opaque pixels), bright, or a colour"
+        f"{named(_paths(filled))} have transparent pixels, and opaque ones of several colours ({_listed(colours)}), which can mean "
+        f"several things; {WAY}: alpha (opaque pixels), bright, or a colour"
     )
 
 
@@ -141,10 +152,10 @@ def _index(filled: Sequence[Look]) -> MaskRule:
         if brightness.get(low, 0) <= brightness.get(high, 255):
             return MaskRule("values", values=(high,), seen=f"the masks have a palette, of which they use numbers {low} and {high}")
     elif len(numbers) == 1:
-        raise DataError(f"all pixels of all masks have one value, {next(iter(numbers))}; check how the masks were exported")
+        raise DataError(f"all pixels of {named(_paths(filled))} have one value, {next(iter(numbers))}; check how the masks were exported")
     raise DataError(
-        f"the masks have a palette and use its numbers {_listed(numbers)} (colours {_listed(colours)}), so crack can be several of them; "
-        f"{WAY}: the numbers, such as {max(numbers)}, or a colour"
+        f"{named(_paths(filled))} have a palette and use its numbers {_listed(numbers)} (colours {_listed(colours)}), so crack can be "
+        f"several of them; {WAY}: the numbers, such as {max(numbers)}, or a colour"
     )
 
 
@@ -161,13 +172,13 @@ def _colour(filled: Sequence[Look], kinds: set[str]) -> MaskRule:
     if len(kinds) > 1 and len(colours) <= MANY:
         what = f"the masks are of several kinds ({', '.join(sorted(kinds))}), with colours {_listed(colours)}"
     elif len(colours) > MANY:
-        most = max(filled, key=lambda each: len(each.colours)).path
+        most = [each.path for each in filled if len(each.colours) > MANY] or _paths(filled)
         raise DataError(
-            f"masks such as {most.name} have more than {MANY} colours, as a photo or a coloured overlay has; export masks of two values, "
+            f"{named(most)} have more than {MANY} colours, as a photo or a coloured overlay has; export masks of two values, "
             f"or {WAY}: bright, dark, or a colour"
         )
     else:
-        what = f"the masks have the colours {_listed(colours)}"
+        what = f"{named(_paths(filled))} have the colours {_listed(colours)}"
     raise DataError(f"{what}, so crack can be several of them; {WAY}: a colour, such as {min(colours, key=colours.get)}, bright or dark")
 
 
@@ -176,7 +187,7 @@ def _grey(filled: Sequence[Look]) -> MaskRule:
     top = max(each.top for each in filled)
     if len(levels) == 1:
         raise DataError(
-            f"all pixels of all masks that are not black have one value, {next(iter(levels))}, so nothing tells crack from the rest; "
+            f"all pixels of {named(_paths(filled))} have one value, {next(iter(levels))}, so nothing tells crack from the rest; "
             f"check how the masks were exported"
         )
     if len(levels) == 2:
@@ -185,15 +196,14 @@ def _grey(filled: Sequence[Look]) -> MaskRule:
     is_jpeg = any(each.is_jpeg for each in filled)
     between = _between(levels, top)
     if top == 255 and between > pixels / 4:
-        most = max(filled, key=lambda each: _between(each.levels, 255) / sum(each.levels.values()))
         raise DataError(
-            f"{100 * between / pixels:.0f} % of the mask pixels are grey, neither black nor white, as in a photo ({most.path.name}); "
-            f"export masks of two values, or {WAY}: bright or dark"
+            f"{100 * between / pixels:.0f} % of the mask pixels are grey, neither black nor white, as in photos: "
+            f"{named([each.path for each in filled if each.is_like_a_photo])}; export masks of two values, or {WAY}: bright or dark"
         )
     if not is_jpeg and (max(levels) <= NOISE or (len(levels) <= MANY and sum(each.inside for each in filled) > between / 5)):
         raise DataError(
-            f"the masks have the values {_listed(levels)} in whole areas, so crack can be several of them; {WAY}: the values, such as "
-            f"{max(levels)}, or bright"
+            f"{named(_paths(filled))} have the values {_listed(levels)} in whole areas, so crack can be several of them; "
+            f"{WAY}: the values, such as {max(levels)}, or bright"
         )
     return _smooth(filled, levels, is_jpeg)
 
@@ -241,5 +251,11 @@ def _listed(counts: Counter) -> str:
     return ", ".join(shown) + (f" and {len(counts) - 8} more" if len(counts) > 8 else "")
 
 
-def _files(paths: Sequence[Path]) -> str:
-    return f"{paths[0].name} has" if len(paths) == 1 else f"{len(paths)} masks such as {paths[0].name} have"
+def _paths(looks: Sequence[Look]) -> list[Path]:
+    return [each.path for each in looks]
+
+
+def named(paths: Sequence[Path]) -> str:
+    """The number of masks, and the names of the first."""
+    rest = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    return f"{len(paths)} masks ({', '.join(path.name for path in paths[:NAMED])}{rest})"

@@ -113,15 +113,21 @@ def test_masks_that_mean_one_thing_are_read_right(tmp_path, draw):
 
 
 REFUSED = {
-    "inverted": (values(255, 0), r"so 9\d % of all mask pixels are crack .* inverted or full; set mask_crack to dark"),
+    "inverted": (values(255, 0), r"so 9\d % of all mask pixels are crack .* inverted or full .*6 masks .* set mask_crack to dark"),
     "inverted zeros and ones": (values(1, 0), r"9\d % of all mask pixels are crack"),
     "white all over": (lambda mask: Image.new("L", mask.shape[::-1], 255), "have one value, 255"),
     "a palette whose first colour is white": (palette(1, [(255, 255, 255), (0, 0, 0)]), r"palette and use its numbers 0 .* 1 .*mask_crack"),
     "classes": (classes, r"values 0 \(\d+ %\), [12] .* in whole areas, so crack can be several"),
     "red on white": (coloured((255, 0, 0), 255), r"colours ffffff \(\d+ %\), ff0000 .*a colour, such as ff0000"),
-    "a photo": (photo, r"100 % of the mask pixels are grey, neither black nor white, as in a photo"),
+    "a photo": (
+        photo,
+        r"100 % of the mask pixels are grey, neither black nor white, as in photos: 6 masks \(wall0a\.png, .* and 3 more\)",
+    ),
     "a coloured overlay": (overlay, "more than 32 colours, as a photo or a coloured overlay has"),
-    "equal masks": (lambda mask: values(0, 255)(scene(0)), "all 6 masks with a crack are equal, pixel by pixel"),
+    "equal masks": (
+        lambda mask: values(0, 255)(scene(0)),
+        r"all masks with a crack are equal, pixel by pixel: 6 masks \(wall0a\.png, .* and 3 more\)",
+    ),
 }
 
 
@@ -154,7 +160,7 @@ def test_several_classes_may_be_crack(tmp_path):
         np.testing.assert_array_equal(mask, truths[name])
     for name, mask in read(tmp_path, mask_crack="1 2 3").items():
         np.testing.assert_array_equal(mask, truths[name] | np.roll(truths[name], 25, axis=0))
-    with pytest.raises(DataError, match=r"mask_crack is alpha, but 6 masks such as wall0a\.png have no transparency"):
+    with pytest.raises(DataError, match=r"mask_crack is alpha, but 6 masks \(wall0a\.png, .* have no transparency"):
         found(tmp_path, mask_crack="alpha")
 
 
@@ -167,6 +173,18 @@ def test_a_rule_holds_for_the_set_not_for_a_file(tmp_path):
         found(tmp_path / "transparent")
     truths = write_set(tmp_path / "ones", values(0, 255), values(0, 1))
     for name, mask in read(tmp_path / "ones").items():
+        np.testing.assert_array_equal(mask, truths[name])
+
+
+def test_a_photo_among_the_masks_is_named(tmp_path):
+    truths = write_set(tmp_path, values(0, 255))
+    for name, draw in (("wall1a", photo), ("wall3a", overlay)):
+        draw(truths[name]).save(tmp_path / "masks" / f"{name}.png")
+    with pytest.raises(DataError, match=r"2 x mask that is grey like a photo \(wall1a\.png, wall3a\.png\): export a mask of two values"):
+        found(tmp_path)
+    masks = read(tmp_path, on_bad_data="skip")
+    assert masks.keys() == truths.keys() - {"wall1a", "wall3a"}
+    for name, mask in masks.items():
         np.testing.assert_array_equal(mask, truths[name])
 
 
