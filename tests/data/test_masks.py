@@ -113,7 +113,7 @@ def test_masks_that_mean_one_thing_are_read_right(tmp_path, draw):
 
 
 REFUSED = {
-    "inverted": (values(255, 0), r"so 9\d % of all mask pixels are crack .* inverted or full .*6 masks .*; set mask_crack to dark"),
+    "inverted": (values(255, 0), r"so 9\d % of all mask pixels are crack, .* inverted or full .*6 masks .*; set mask_crack to dark"),
     "inverted zeros and ones": (values(1, 0), r"9\d % of all mask pixels are crack"),
     "white all over": (lambda mask: Image.new("L", mask.shape[::-1], 255), "have one value, 255"),
     "a palette whose first colour is white": (palette(1, [(255, 255, 255), (0, 0, 0)]), r"palette and use its numbers 0 .* 1 .*mask_crack"),
