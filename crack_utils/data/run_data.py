@@ -30,7 +30,7 @@ class RunData:
     drawn_splits: tuple[str, ...]  # the splits that were drawn because the data set does not fix them
     notes: tuple[str, ...]  # sentences on the files for the reader of the run's pages
     unused: tuple[Unused, ...]  # the files in the data set's folder that are not used
-    mask_words: str  # how the masks are read; empty if no mask is an image file
+    mask_words: str  # how the masks are read
     _decoded: dict[str, CropDataset] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def split(self, name: str) -> CropDataset:
@@ -60,7 +60,7 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
     found = find_splits(root, params.dataset, params.split_seed, params.mask_crack, check)
     negatives = _negatives(params, negatives_root)
     pairs, notes = _selected(params, found, negatives.pairs)
-    used = {pair.image_path for those in negatives.pairs.values() for pair in those}
+    used = {pair.image_path for those in negatives.pairs.values() for pair in those} | {each.path for each in negatives.unused}
     unused = (*(each for each in found.unused if each.path not in used), *negatives.unused)
     height, width = params.input_height, params.input_width
     own = own_size(pairs["train"]) if height is None or width is None else (height, width)
@@ -68,7 +68,7 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
     check_input_size(*input_size)
     pairs = {split: limit_by_photo(pairs[split], params.images_per_split, params.split_seed) for split in SPLITS}
     notes = (*found.notes, *_notes_of(params), *notes, *notes_of_unused(unused))
-    words = found.rule.words if found.rule else ""
+    words = found.rule.words if found.rule else "the masks are no image files; the files of the data set or label tool say what is crack."
     return RunData(params, root, negatives_root, input_size, pairs, found.drawn, notes, unused, words)
 
 
@@ -86,8 +86,10 @@ def _notes_of(params: RunParameters) -> Iterator[str]:
 def _negatives(params: RunParameters, negatives_root: Path) -> Found:
     """The crack-free images that join the splits, as the parameters ask."""
     joined = [split for split in SPLITS if (params.use_negatives if split == "train" else params.evaluates_negatives)]
-    found = {split: find_negatives(negatives_root, split) if split in joined else [] for split in SPLITS}
-    return inspect(negatives_root, params, Found(found))
+    found = {split: find_negatives(negatives_root, split) for split in SPLITS}
+    reason = "crack-free image that the run does not use (use_negatives, evaluate_negatives)"
+    unused = tuple(Unused(pair.image_path, reason) for split in SPLITS if split not in joined for pair in found[split])
+    return inspect(negatives_root, params, Found({split: found[split] if split in joined else [] for split in SPLITS}, unused=unused))
 
 
 def _selected(params: RunParameters, found: FoundSplits, negatives: Pairs) -> tuple[Pairs, list[str]]:

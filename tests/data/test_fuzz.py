@@ -97,6 +97,7 @@ OTHERS = (
     "images/phone.heic",
     "a/b/c.csv",
     "images/deep/x.jpg",
+    "negatives/val/road.jpg",
 )
 DAMAGE = ("none", "none", "none", "cut", "empty", "pointer", "text", "no mask", "two masks", "link", "small mask")
 
@@ -140,7 +141,7 @@ def build(root, look):
             Image.new("L", (30, 20)).save(mask)
     for name in look["others"]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"something")
+        (root / name).write_bytes(b"something" if "negatives" not in name else FILES["L JPEG"])
     if look["listed"]:
         (root / look["listed"]).write_text("\r\n".join(look["name"].format(i) for i in range(2)))
 
@@ -157,7 +158,7 @@ def test_every_file_is_used_or_named_with_its_reason(on_bad_data):
             build(root, look)
             files = {path for path in root.rglob("*") if not path.is_dir()}
             try:
-                data = find_data(small_params(root, dataset="folder", on_bad_data=on_bad_data, use_negatives=True), root)
+                data = find_data(small_params(root, dataset="folder", on_bad_data=on_bad_data), root)
                 for split in SPLITS:
                     data.split(split)
             except UserError as error:
