@@ -79,8 +79,10 @@ def brightness(data: RunData) -> dict[str, list[float]]:
 
 
 def spread(items: Sequence[Any], n: int, without: Sequence[Any] = ()) -> list[Any]:
-    """At most ``n`` items, evenly spread from the first to the last, without those that are shown elsewhere."""
+    """At most ``n`` items, evenly spread from the first to the last, without those that are shown elsewhere. There may be none."""
     items = [item for item in items if not any(item is other for other in without)]
+    if not items:
+        return []
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, n).round().astype(int))]
 
 
