@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from crack_utils.config import parse_parameters
+from crack_utils.data import read_crops
 from crack_utils.store import Run
 from crack_utils.training import TERMS, Parts
 
@@ -67,6 +68,12 @@ def write_dataset(root, train=4, val=2, test=2, negatives=1, size=(64, 128)):
         for i in range(negatives):
             write_pair(root / "negatives" / split / f"2016022{number}_081019_{1 + 128 * i}_1.jpg", None, size, seed=90 + 10 * number + i)
     return root
+
+
+def read_crop(pair, channels=3):
+    """One decoded crop."""
+    (crop,) = read_crops([pair], channels)
+    return crop
 
 
 @pytest.fixture

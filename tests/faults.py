@@ -151,7 +151,8 @@ class Kill:
         true = ["failed"] if (self.way, name) == ("run", "SIGKILL to the child") else STATES[name].copy()
         true += ["none"] if not run.status.exists else []  # the signal came before any work
         true += ["finished"] if run.is_trained else []
-        true += ["interrupted"] if (self.way, name) == ("sweep", "SIGKILL to the child") else []  # the other member
+        if self.way == "sweep" and name.startswith("SIGKILL"):  # the other member, or members that miss their sweep, stop themselves
+            true += ["interrupted"]
         self._check((status.state if status else "none") in true, f"the state is {status and status.label}")
         per_epoch, before = self.place.times["images"] // EPOCHS, self.kept[run.name]
         lines = [line for line in self.place.traced(self.case, started, sent or time.time()) if line[1] == run.name]

@@ -8,13 +8,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "crops": ["SPLITS", "Crop", "Pair", "read_crop", "read_crops"],
+        "crops": ["SPLITS", "Crop", "Pair", "read_crops"],
         "dataset": [
             *("Batch", "CropDataset", "Placement", "augment", "batches", "crack_weights", "fit", "fit_image", "fit_mask", "place", "unfit")
         ],
-        "exif": ["orientation_evidence"],
         "facts": ["data_facts", "drawn_notice", "fingerprint"],
-        "geotiff": ["ground_scale", "pixel_size_mm"],
+        "geotiff": ["ground_scale"],
         "layouts": ["layout_of"],
         "leaks": ["Leaks", "find_leaks", "pictured"],
         "photos": ["decode", "read_size"],

@@ -38,7 +38,7 @@ class Pair:
     @property
     def photo(self) -> str:
         """The name of the photo that the crop was cut from."""
-        return re.sub(rf"{self.ending}(\.jpg)?$", "", self.stem)  # merged sets have names such as x_1_1.jpg.jpg
+        return re.sub(rf"{self.ending}(\.jpg)?$", "", self.image_path.stem)  # merged sets have names such as x_1_1.jpg.jpg
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,15 +86,13 @@ def _cut_side(side: int, goal: int) -> tuple[list[int], int]:
 
 
 def read_crops(pairs: Sequence[Pair], channels: int) -> list[Crop]:
-    """Decode many crops on all cores (see :func:`read_crop`). Neighbouring crops of one file are decoded together."""
+    """Decode crops on all cores. Neighbouring crops of one file are decoded together.
+
+    Raise DataError if a file is no image or a mask has another size.
+    """
     files = [list(crops) for _, crops in itertools.groupby(pairs, key=lambda pair: pair.image_path)]
     with ThreadPoolExecutor() as pool:
         return list(itertools.chain.from_iterable(pool.map(lambda crops: _read_photo(crops, channels), files)))
-
-
-def read_crop(pair: Pair, channels: int) -> Crop:
-    """Decode one crop. Raise DataError if a file is no image or the mask has another size."""
-    return _read_photo([pair], channels)[0]
 
 
 def _read_photo(pairs: Sequence[Pair], channels: int) -> list[Crop]:

@@ -1,5 +1,8 @@
 """How a photo lies: the orientation that EXIF states, and whether a mask lies as the photo is shown or as the photo is stored."""
 
+import io
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import ExifTags, Image
 from scipy import ndimage
@@ -32,20 +35,23 @@ def orientation_of(file: Image.Image) -> int:
 
 def _has_late_text(file: Image.Image) -> bool:
     """Whether a PNG file has chunks with EXIF or text behind its pixels."""
-    stream, seen_pixels = file.fp, False
-    if stream is None:  # the file was loaded, and Pillow has read these chunks
+    if file.fp is None:  # the file was loaded, and Pillow has read these chunks
         return False
+    place = file.fp.tell()
+    file.fp.seek(8)
+    kinds = [kind for kind, _, _ in png_chunks(file.fp)]
+    file.fp.seek(place)
+    behind = kinds[kinds.index(b"IDAT") :] if b"IDAT" in kinds else []
+    return not {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}.isdisjoint(behind)
+
+
+def png_chunks(stream: io.BufferedIOBase) -> Iterator[tuple[bytes, int, int]]:
+    """The kind, place and length of the chunks of a PNG file from here on."""
     place = stream.tell()
-    stream.seek(8)
-    try:
-        while len(head := stream.read(8)) == 8:
-            kind = head[4:]
-            if seen_pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
-                return True
-            seen_pixels = seen_pixels or kind == b"IDAT"
-            stream.seek(int.from_bytes(head[:4], "big") + 4, 1)
-        return False
-    finally:
+    while len(head := stream.read(8)) == 8:
+        length = int.from_bytes(head[:4], "big")
+        yield head[4:], place + 8, length
+        place += 12 + length
         stream.seek(place)
 
 
@@ -61,27 +67,11 @@ def turned_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return size[::-1] if orientation >= 5 else size
 
 
-def stored_box(box: tuple[int, int, int, int], size: tuple[int, int], orientation: int) -> tuple[int, int, int, int]:
-    """Where a box of the shown photo lies in the stored pixels.
-
-    Args:
-        box: (top, left, height, width) in the photo as shown.
-        size: (height, width) of the stored pixels.
-
-    Returns:
-        (top, left, height, width) in the stored pixels.
-    """
-    (top, left, height, width), (quarters, is_mirrored) = box, TURNS[orientation]
-    shown_height, shown_width = turned_size(size, orientation)
-    if is_mirrored:
-        left = shown_width - left - width
-    if quarters == 1:
-        return left, shown_height - top - height, width, height
-    if quarters == 2:
-        return shown_height - top - height, shown_width - left - width, height, width
-    if quarters == 3:
-        return shown_width - left - width, top, width, height
-    return top, left, height, width
+def stored_rows(top: int, bottom: int, size: tuple[int, int], orientation: int) -> tuple[int, int, int, int]:
+    """Where rows of the shown photo lie in the stored pixels, which are of ``size`` (height, width): (top, left, height, width)."""
+    (height, width), quarters = turned_size(size, orientation), TURNS[orientation][0]
+    first = top if quarters in (0, 3) else height - bottom
+    return (first, 0, bottom - top, width) if quarters % 2 == 0 else (0, first, width, bottom - top)
 
 
 def orientation_evidence(image: np.ndarray, mask: np.ndarray, orientation: int) -> str:

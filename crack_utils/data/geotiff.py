@@ -10,14 +10,10 @@ from crack_utils.data.photos import opened
 SCALE, TRANSFORMATION, GEO_KEYS = 33550, 34264, 34735  # tags of the GeoTIFF standard 1.1 (OGC 19-008r4)
 MODEL_TYPE, COORDINATES, LINEAR_UNITS = 1024, 3072, 3076  # its keys
 WEB_MERCATOR = (3857, 3785, 900913)  # coordinates of web maps: their metres are longer than those on the ground, except at the equator
-PROJECTED, GEOGRAPHIC = 1, 2  # values of the model type
+GEOGRAPHIC = 2  # a value of the model type
 MM_PER_UNIT = {9001: 1000.0, 9002: 304.8, 9003: 1200 / 3937 * 1000}  # EPSG codes of metre, foot, US survey foot
+UTM = {*range(32601, 32661), *range(32701, 32761), *range(25828, 25839)}  # coordinates in metres (WGS 84, ETRS89); others may be in feet
 LEAST_EVEN = 0.99  # the shorter side of a pixel as a share of the longer one, above which a pixel counts as square
-
-
-def pixel_size_mm(path: Path) -> float | None:
-    """The side of a pixel in mm, or None if the file is no GeoTIFF, gives degrees, or has pixels that are not square."""
-    return ground_scale(path)[0]
 
 
 def ground_scale(path: Path) -> tuple[float | None, str]:
@@ -30,7 +26,7 @@ def ground_scale(path: Path) -> tuple[float | None, str]:
         return None, "The GeoTIFF gives the side of a pixel in degrees, not in metres, so no length is in mm; give --mm-per-px."
     if keys.get(COORDINATES) in WEB_MERCATOR:
         return None, "The GeoTIFF is drawn for web maps, whose metres are no metres on the ground, so no length is in mm; give --mm-per-px."
-    unit = keys.get(LINEAR_UNITS, 9001 if keys.get(MODEL_TYPE) == PROJECTED else None)
+    unit = keys.get(LINEAR_UNITS, 9001 if keys.get(COORDINATES) in UTM else None)
     if unit not in MM_PER_UNIT:
         return None, "The GeoTIFF gives the side of a pixel in no unit that is known, so no length is in mm; give --mm-per-px."
     if not min(sides) > 0 or not math.isfinite(max(sides)) or min(sides) < LEAST_EVEN * max(sides):

@@ -149,9 +149,9 @@ def _odd(each: Inspected, rule: MaskRule | None, choice: str) -> Unused | None:
     if not (each.mask and rule and rule.kind == "bright" and each.mask.top == 255) or rule.count(each.mask):
         return None
     brightest = max(each.mask.levels)
-    if not (NOISE if each.mask.is_jpeg or each.pair.source else 0) < brightest <= rule.threshold:
+    if not (NOISE if each.mask.is_jpeg or each.pair.source else 0) < brightest <= (threshold := rule.threshold_of(each.mask.top)):
         return None
-    fix = f"paint cracks brighter than {rule.threshold} (best: 255) and the rest 0"
+    fix = f"paint cracks brighter than {threshold} (best: 255) and the rest 0"
     return Unused(each.pair.mask_path, "mask that is not black but has no crack pixel", fix, f"no pixel brighter than {brightest}")
 
 
@@ -162,7 +162,7 @@ def _sensible(rule: MaskRule, looks: Sequence[Look], choice: str) -> MaskRule:
     counts = [rule.count(each) for each in looks]
     share = sum(counts) / sum(each.size[0] * each.size[1] for each in looks)
     if share > 0.5:
-        full = named([each.path for each, count in zip(looks, counts, strict=True) if 2 * count > each.size[0] * each.size[1]])
+        full = named([each for each, count in zip(looks, counts, strict=True) if 2 * count > each.size[0] * each.size[1]])
         raise DataError(
             f"{rule.words.removesuffix('.')}, so {100 * share:.0f} % of all mask pixels are crack, as if masks were inverted or full "
             f"(more than half of {full}); set mask_crack to dark if cracks are black, or to bright if this is right"
@@ -170,7 +170,7 @@ def _sensible(rule: MaskRule, looks: Sequence[Look], choice: str) -> MaskRule:
     filled = [each for each, count in zip(looks, counts, strict=True) if count]
     if len(filled) >= COPIES and len({each.checksum for each in filled}) == 1:
         raise DataError(
-            f"all masks with a crack are equal, pixel by pixel: {named([each.path for each in filled])}; check how they were exported, or "
+            f"all masks with a crack are equal, pixel by pixel: {named(filled)}; check how they were exported, or "
             "set mask_crack to bright if this is right"
         )
     return rule

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from crack_utils.data.crops import SPLITS, Pair, Unused
 from crack_utils.data.layouts.files import defect_of, readable_suffixes
 from crack_utils.data.layouts.folders import SPLIT_WORDS, innermost, meaning
-from crack_utils.data.layouts.names import plain_name
+from crack_utils.data.layouts.names import plain_name, shared_tail
 from crack_utils.errors import DataError
 
 LIST_FOLDERS = ("", "ImageSets/Segmentation")  # the latter is Pascal VOC's
@@ -86,7 +86,7 @@ class _Reader:
     def pairs(self) -> list[Pair]:
         """The pairs that the lines name."""
         lines = [(number, line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", _text(self.path)), start=1)]
-        lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
+        lines = [(number, line) for number, line in lines if line.strip(" \t,;\"'") and not line.startswith("#")]
         if not lines:
             raise DataError(f"{self.path} is empty; list the images of {self.split}, or remove it")
         pairs, wrong, labelled, times = {}, [], 0, 0
@@ -113,7 +113,7 @@ class _Reader:
 
     def _line(self, line: str) -> tuple[Pair | None, bool] | None:
         """The pair of a line (None for an image that cannot be used), and whether a label follows; None if the line names nothing."""
-        for words in _readings(line):
+        for words in filter(None, _readings(line)):
             for names, has_label in ((words, False), (words[:-1], True)):
                 if has_label and not re.fullmatch(r"[-+]?\d+(\.0*)?", words[-1]):
                     continue
@@ -150,20 +150,10 @@ class _Reader:
         """The image whose path shares the longest tail with ``parts``; of several, the one in the list's own split."""
         said = {split for part in parts[:-1] if (told := meaning(part)) and (split := told[0])}
         known = [image for image in self._by_name[plain_name(parts[-1])] if image.split == "all" or said <= {image.split}]
-        tails = {image.path: _shared_tail(parts, image.path) for image in known}
+        tails = {image.path: shared_tail(parts[:-1], image.path.parts[:-1]) for image in known}
         best = [image for image in known if tails[image.path] == max(tails.values())]
         own = [image for image in best if image.split in (self.split, "all")]
         return best[0] if len(best) == 1 else own[0] if len(own) == 1 else None
-
-
-def _shared_tail(parts: Sequence[str], path: Path) -> int:
-    """The number of folders that the ends of two paths share."""
-    count = 0
-    for listed, folder in zip(reversed(parts[:-1]), reversed(path.parts[:-1]), strict=False):
-        if plain_name(listed) != plain_name(folder):
-            break
-        count += 1
-    return count
 
 
 def _stem(name: str) -> str:

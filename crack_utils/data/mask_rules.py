@@ -122,13 +122,13 @@ def find_rule(looks: Sequence[Look], choice: str = "auto") -> MaskRule:
 
 def _chosen(looks: Sequence[Look], choice: str) -> MaskRule:
     if choice == "alpha":
-        without = [each.path for each in looks if each.kind != "alpha" and not each.is_empty]
+        without = [each for each in looks if each.kind != "alpha" and not each.is_empty]
         if without:
             raise DataError(f"mask_crack is alpha, but {named(without)} have no transparency; choose another value for mask_crack")
         return MaskRule("alpha", seen="mask_crack is alpha")
     if choice in ("bright", "dark"):
         levels = sorted(_levels(looks))
-        return MaskRule(choice, sum(levels) // 2 if len(levels) == 2 else MIDDLE, seen=f"mask_crack is {choice}")
+        return MaskRule(choice, sum(levels) // 2 if len(levels) == 2 else _half(looks), seen=f"mask_crack is {choice}")
     if len(choice) == 6:
         return MaskRule("colour", colour=tuple(bytes.fromhex(choice)), seen=f"mask_crack is colour {choice}")
     return MaskRule("values", values=tuple(map(int, choice.split())), seen=f"mask_crack is {choice}")
@@ -139,7 +139,7 @@ def _alpha(filled: Sequence[Look]) -> MaskRule:
     if len(colours) == 1:
         return MaskRule("alpha", seen="the masks have transparent pixels, and all opaque pixels have one colour")
     raise DataError(
-        f"{named(_paths(filled))} have transparent pixels, and opaque ones of several colours ({_listed(colours)}), which can mean "
+        f"{named(filled)} have transparent pixels, and opaque ones of several colours ({_listed(colours)}), which can mean "
         f"several things; {WAY}: alpha (opaque pixels), bright, or a colour"
     )
 
@@ -152,9 +152,9 @@ def _index(filled: Sequence[Look]) -> MaskRule:
         if brightness.get(low, 0) <= brightness.get(high, 255):
             return MaskRule("values", values=(high,), seen=f"the masks have a palette, of which they use numbers {low} and {high}")
     elif len(numbers) == 1:
-        raise DataError(f"all pixels of {named(_paths(filled))} have one value, {next(iter(numbers))}; check how the masks were exported")
+        raise DataError(f"all pixels of {named(filled)} have one value, {next(iter(numbers))}; check how the masks were exported")
     raise DataError(
-        f"{named(_paths(filled))} have a palette and use its numbers {_listed(numbers)} (colours {_listed(colours)}), so crack can be "
+        f"{named(filled)} have a palette and use its numbers {_listed(numbers)} (colours {_listed(colours)}), so crack can be "
         f"several of them; {WAY}: the numbers, such as {max(numbers)}, or a colour"
     )
 
@@ -172,13 +172,13 @@ def _colour(filled: Sequence[Look], kinds: set[str]) -> MaskRule:
     if len(kinds) > 1 and len(colours) <= MANY:
         what = f"the masks are of several kinds ({', '.join(sorted(kinds))}), with colours {_listed(colours)}"
     elif len(colours) > MANY:
-        most = [each.path for each in filled if len(each.colours) > MANY] or _paths(filled)
+        most = [each for each in filled if len(each.colours) > MANY] or filled
         raise DataError(
             f"{named(most)} have more than {MANY} colours, as a photo or a coloured overlay has; export masks of two values, "
             f"or {WAY}: bright, dark, or a colour"
         )
     else:
-        what = f"{named(_paths(filled))} have the colours {_listed(colours)}"
+        what = f"{named(filled)} have the colours {_listed(colours)}"
     raise DataError(f"{what}, so crack can be several of them; {WAY}: a colour, such as {min(colours, key=colours.get)}, bright or dark")
 
 
@@ -187,7 +187,7 @@ def _grey(filled: Sequence[Look]) -> MaskRule:
     top = max(each.top for each in filled)
     if len(levels) == 1:
         raise DataError(
-            f"all pixels of {named(_paths(filled))} have one value, {next(iter(levels))}, so nothing tells crack from the rest; "
+            f"all pixels of {named(filled)} have one value, {next(iter(levels))}, so nothing tells crack from the rest; "
             f"check how the masks were exported"
         )
     if len(levels) == 2:
@@ -198,11 +198,11 @@ def _grey(filled: Sequence[Look]) -> MaskRule:
     if top == 255 and between > pixels / 4:
         raise DataError(
             f"{100 * between / pixels:.0f} % of the mask pixels are grey, neither black nor white, as in photos: "
-            f"{named([each.path for each in filled if each.is_like_a_photo])}; export masks of two values, or {WAY}: bright or dark"
+            f"{named([each for each in filled if each.is_like_a_photo])}; export masks of two values, or {WAY}: bright or dark"
         )
     if not is_jpeg and (max(levels) <= NOISE or (len(levels) <= MANY and sum(each.inside for each in filled) > between / 5)):
         raise DataError(
-            f"{named(_paths(filled))} have the values {_listed(levels)} in whole areas, so crack can be several of them; "
+            f"{named(filled)} have the values {_listed(levels)} in whole areas, so crack can be several of them; "
             f"{WAY}: the values, such as {max(levels)}, or bright"
         )
     return _smooth(filled, levels, is_jpeg)
@@ -211,7 +211,7 @@ def _grey(filled: Sequence[Look]) -> MaskRule:
 def _smooth(filled: Sequence[Look], levels: Counter[int], is_jpeg: bool) -> MaskRule:
     """The rule for masks whose edges are grey, because they were resized or are JPEG files."""
     top = max(each.top for each in filled)
-    middle = MIDDLE if top == 255 else 32767
+    middle = top // 2
     lost = sum(count for value, count in levels.items() if NOISE < value <= middle)
     bright = sum(count for value, count in levels.items() if value > middle)
     thin = [each.kept_softly for each in filled if each.kept_softly * 50 > sum(n for value, n in each.levels.items() if value > MIDDLE)]
@@ -225,7 +225,12 @@ def _smooth(filled: Sequence[Look], levels: Counter[int], is_jpeg: bool) -> Mask
         return MaskRule("soft", seen=seen, notes=(note,))
     share = f" ({100 * lost / bright:.1f} % of the crack pixels)" if bright else ""
     note = f"Grey mask pixels from {NOISE + 1} to {middle} that do not count as crack: {lost}{share}. Resizing and JPEG make such pixels."
-    return MaskRule(seen=seen, notes=(note,) if lost else ())
+    return MaskRule(threshold=_half(filled), seen=seen, notes=(note,) if lost else ())
+
+
+def _half(looks: Sequence[Look]) -> int | None:
+    """Half of white; None if white has several values, because some files have 16 bits."""
+    return looks[0].top // 2 if len({each.top for each in looks}) == 1 else None
 
 
 def _between(levels: dict[int, int], top: int) -> int:
@@ -251,11 +256,7 @@ def _listed(counts: Counter) -> str:
     return ", ".join(shown) + (f" and {len(counts) - 8} more" if len(counts) > 8 else "")
 
 
-def _paths(looks: Sequence[Look]) -> list[Path]:
-    return [each.path for each in looks]
-
-
-def named(paths: Sequence[Path]) -> str:
+def named(looks: Sequence[Look]) -> str:
     """The number of masks, and the names of the first."""
-    rest = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
-    return f"{len(paths)} masks ({', '.join(path.name for path in paths[:NAMED])}{rest})"
+    rest = f" and {len(looks) - NAMED} more" if len(looks) > NAMED else ""
+    return f"{len(looks)} masks ({', '.join(each.path.name for each in looks[:NAMED])}{rest})"

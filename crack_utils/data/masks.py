@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import ImageOps
 
-from crack_utils.data.photos import load, opened
+from crack_utils.data.photos import is_negative, load, opened
 from crack_utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def read_pixels(path: Path) -> Pixels:
     """Decode a mask file without interpreting the file. Raise DataError if the file is no image."""
     with opened(path) as image:
         is_jpeg = image.format == "JPEG"
+        if is_negative(image):
+            raise DataError(f"mask {path} stores white as 0 in 16 bits, which would be read inverted; save it with black as 0")
         load(image, path)
         image = ImageOps.exif_transpose(image)
         if image.mode == "F":
@@ -84,7 +86,7 @@ class MaskRule:
     """How all masks of a data set are read. Called with the path of a mask, it returns the crack pixels, (H, W) bool."""
 
     kind: str = "bright"  # bright, dark, alpha, values, colour or soft
-    threshold: int = MIDDLE  # of bright and dark, in grey values of the file
+    threshold: int | None = None  # of bright and dark, in grey values of the file; None: half of white
     has_ones: bool = False  # in masks of the values 0 and 1 alone, 1 is crack, although other masks have other values
     values: tuple[int, ...] = ()  # grey values or palette numbers that are crack
     colour: tuple[int, int, int] = (0, 0, 0)
@@ -108,15 +110,20 @@ class MaskRule:
             return grey == 1
         if self.kind == "soft":
             return is_softly_crack(grey)
-        threshold = self.threshold if pixels.top == 255 or self.threshold != MIDDLE else 32767
+        threshold = self.threshold_of(pixels.top)
         return grey <= threshold if self.kind == "dark" else grey > threshold
+
+    def threshold_of(self, top: int) -> int:
+        """The grey value up to which a pixel is dark, in a file in which white has the value ``top``."""
+        return top // 2 if self.threshold is None else self.threshold
 
     @property
     def words(self) -> str:
         """The rule as a sentence."""
+        threshold = "half of white" if self.threshold is None else self.threshold
         crack = {
-            "bright": f"a pixel brighter than {self.threshold} is crack",
-            "dark": f"a pixel of at most {self.threshold} is crack",
+            "bright": f"a pixel brighter than {threshold} is crack",
+            "dark": f"a pixel of at most {threshold} is crack",
             "alpha": "an opaque pixel is crack",
             "values": f"a pixel of value {' or '.join(map(str, self.values))} is crack",
             "colour": f"a pixel of colour {bytes(self.colour).hex()} is crack",
@@ -133,7 +140,7 @@ class MaskRule:
             return look.colours.get(bytes(self.colour).hex(), 0)
         if self.kind == "values":
             return sum(look.levels.get(value, 0) for value in self.values)
-        threshold = 0 if self.has_ones and look.is_ones else self.threshold
+        threshold = 0 if self.has_ones and look.is_ones else self.threshold_of(look.top)
         bright = sum(count for value, count in look.levels.items() if value > threshold)
         if self.kind == "dark":
             return sum(look.levels.values()) - bright

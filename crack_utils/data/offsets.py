@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crack_utils.data.crops import OFFSETS, Pair, decode, read_size
+from crack_utils.data.crops import OFFSETS, Pair
+from crack_utils.data.photos import decode, read_size
 from crack_utils.errors import DataError
 
 COMPARED = 2  # overlaps that are compared for each photo
@@ -26,25 +27,30 @@ class _Box(NamedTuple):
     width: int
 
 
-def settle_offsets(pairs: Sequence[Pair]) -> list[Pair]:
+def settle_offsets(pairs: Sequence[Pair], known: Sequence[Pair] = ()) -> list[Pair]:
     """The pairs, where the names of those that cannot be crops of one photo count as names of photos.
 
     Crops of one photo have one size; only the last column and row may be smaller. Where two crops overlap, both show the same pixels.
+    ``known`` are settled pairs: what holds for these holds for pairs whose names begin alike.
     """
     by_photo = defaultdict(list)
-    for pair in pairs:
-        if pair.ending == OFFSETS:
-            by_photo[pair.photo].append(pair)
+    for pair in filter(_has_offsets, (*pairs, *known)):
+        by_photo[pair.photo].append(pair)
     false = {photo for photo, crops in by_photo.items() if len({crop.stem for crop in crops}) > 1 and not _can_be_crops(crops)}
-    return [dataclasses.replace(pair, ending="") if pair.ending == OFFSETS and pair.photo in false else pair for pair in pairs]
+    false |= {dataclasses.replace(pair, ending=OFFSETS).photo for pair in known if not pair.ending}
+    return [dataclasses.replace(pair, ending="") if _has_offsets(pair) and pair.photo in false else pair for pair in pairs]
+
+
+def _has_offsets(pair: Pair) -> bool:
+    """Whether the name of a pair that is a whole file ends in offsets."""
+    return pair.ending == OFFSETS and pair.photo != pair.image_path.stem
 
 
 def offsets_note(pairs: Sequence[Pair]) -> str | None:
     """The sentence that says how many images count as crops of one photo; None if there are none."""
     crops = defaultdict(set)
-    for pair in pairs:
-        if pair.ending == OFFSETS:
-            crops[pair.photo].add(pair.stem)
+    for pair in filter(_has_offsets, pairs):
+        crops[pair.photo].add(pair.stem)
     shared = [len(stems) for stems in crops.values() if len(stems) > 1]
     photos = "1 photo" if len(shared) == 1 else f"{len(shared)} photos"
     return f"{sum(shared)} images count as crops of {photos}, because their names end in two offsets." if shared else None
@@ -59,7 +65,7 @@ def _can_be_crops(crops: Sequence[Pair]) -> bool:
 
 def _boxes(crops: Sequence[Pair]) -> Iterator[_Box]:
     for crop in crops:
-        left, top = map(int, crop.stem.removesuffix(".jpg").split("_")[-2:])
+        left, top = map(int, crop.image_path.stem.removesuffix(".jpg").split("_")[-2:])
         try:
             yield _Box(crop, left, top, *read_size(crop.image_path))
         except DataError:  # decoding names this file later

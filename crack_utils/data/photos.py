@@ -22,7 +22,7 @@ MOST_PIXELS = 2**30  # of a file that is decoded as a whole, which takes up to 8
 MOST_PER_BYTE = 1032 * 8  # pixels that a byte of a PNG file can hold at most: those of 1 bit, in the best case of its compression
 DARKEST = 16  # grey values of 256: a file of more than 8 bits a channel below this is not used over its whole range
 BAND = 256  # rows that are converted at a time
-WIDTH, HEIGHT, BITS, SUBFILE = 256, 257, 258, 254  # tags of TIFF
+WIDTH, HEIGHT, BITS, SUBFILE, PHOTOMETRIC = 256, 257, 258, 254, 262  # tags of TIFF
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 _limit, _one_large = threading.Lock(), threading.Lock()
@@ -130,6 +130,8 @@ def check_kind(file: Image.Image, source: Path | bytes) -> str:
     if file.mode not in EIGHT_BITS and not file.mode.startswith("I;16"):
         kind = {"F": "decimal numbers", "I": "numbers of 32 bits or with a sign"}.get(file.mode, "another kind")
         raise DataError(f"{called(source)} has pixels of mode {file.mode} ({kind}); convert it to 8 or 16 bits a channel, grey or RGB")
+    if is_negative(file):
+        raise DataError(f"{called(source)} stores white as 0 in 16 bits, which would be read inverted; save it with black as 0")
     if not getattr(file, "is_animated", False) or file.format in ("MPO", "HEIF"):  # phones put small pictures behind the photo
         return ""
     if file.format != "TIFF":
@@ -142,6 +144,11 @@ def check_kind(file: Image.Image, source: Path | bytes) -> str:
         )
     alike = sum(each == size for each in sizes.values())
     return f"The file has {alike + 1} pages of one size; only the first is read." if alike else ""
+
+
+def is_negative(file: Image.Image) -> bool:
+    """Whether the file stores white as 0 and Pillow does not turn it over: Pillow 11.0 to 13.0 do that for 8 bits alone."""
+    return file.format == "TIFF" and file.mode.startswith("I;16") and file.tag_v2.get(PHOTOMETRIC) == 0
 
 
 def _sizes_of_pages(file: Image.Image) -> dict[int, tuple[int, int]]:

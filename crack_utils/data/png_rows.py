@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from crack_utils.data.exif import png_chunks
 from crack_utils.data.photos import converted, transparent
 
 COMPRESSION = 3  # of 9: masks are nearly black and become small at once
@@ -32,7 +33,7 @@ class PngRows:
         self.size, self._mode, self._bits, self._stream = (file.height, file.width), mode, bits, file.fp
         self._stream.seek(8)
         self._head = {}
-        for kind, place, length in _chunks(self._stream):
+        for kind, place, length in png_chunks(self._stream):
             if kind == b"IDAT":
                 self._first = place
                 break
@@ -86,14 +87,10 @@ class PngRows:
         unpack, group = zlib.decompressobj(), self._row_bytes * self.GROUP
         rest = bytearray()
         self._stream.seek(self._first - 8)
-        place = self._first - 8
-        while True:
-            self._stream.seek(place)
-            kind, start, length = next(_chunks(self._stream), (b"IEND", 0, 0))
+        for kind, _, length in png_chunks(self._stream):
             if kind != b"IDAT":
                 break
-            self._stream.seek(start)
-            content, place = self._stream.read(length), start + length + 4
+            content = self._stream.read(length)
             while content:
                 rest += unpack.decompress(content, group)
                 content = unpack.unconsumed_tail
@@ -102,16 +99,6 @@ class PngRows:
                     del rest[:group]
         rest += unpack.flush()
         yield bytes(rest)
-
-
-def _chunks(stream: io.BufferedIOBase) -> Iterator[tuple[bytes, int, int]]:
-    """The kind, place and length of the chunks of a PNG file from here on."""
-    place = stream.tell()
-    while len(head := stream.read(8)) == 8:
-        length = int.from_bytes(head[:4], "big")
-        yield head[4:], place + 8, length
-        place += 12 + length
-        stream.seek(place)
 
 
 def packed(kind: bytes, content: bytes) -> bytes:

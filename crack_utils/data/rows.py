@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from crack_utils.data.exif import orientation_of, stored_box, turned, turned_size
+from crack_utils.data.exif import orientation_of, stored_rows, turned, turned_size
 from crack_utils.data.photos import bits_of, check_kind, check_range, converted, load, named_errors, opening, transparent
 from crack_utils.data.png_rows import PngRows, is_read_by_rows
 from crack_utils.data.tiff_parts import TiffParts, has_parts
@@ -28,7 +28,7 @@ class PhotoRows:
 
     def rows(self, top: int, bottom: int) -> np.ndarray:
         """The rows from ``top`` to before ``bottom`` of the photo as shown, (bottom - top, W, channels) uint8."""
-        box = stored_box((top, 0, bottom - top, self.size[1]), self._parts.size, self._orientation)
+        box = stored_rows(top, bottom, self._parts.size, self._orientation)
         with named_errors(self._path):
             pixels = np.ascontiguousarray(turned(self._parts.read(*box), self._orientation))
         return pixels.reshape(*pixels.shape[:2], self.channels)

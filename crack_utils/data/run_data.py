@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from crack_utils.config import RunParameters, check_input_size
-from crack_utils.data.crops import CUT_SIZE, SPLITS, Pair, Unused, cut, read_crops, read_size
+from crack_utils.data.crops import CUT_SIZE, SPLITS, Pair, Unused, cut, read_crops
 from crack_utils.data.dataset import CropDataset, crack_weights
 from crack_utils.data.inspection import inspect, notes_of_unused
 from crack_utils.data.layouts import layout_of
 from crack_utils.data.layouts.folders import Found, find_negatives
 from crack_utils.data.leaks import Leaks, find_leaks
+from crack_utils.data.offsets import settle_offsets
+from crack_utils.data.photos import read_size
 from crack_utils.data.sample import ensure_sample, is_drawn
 from crack_utils.data.splits import FoundSplits, Pairs, find_splits, in_photo_order, keep_apart, keep_disjoint, limit_by_photo
 from crack_utils.errors import DataError
@@ -58,7 +60,7 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
         raise DataError(f"negatives_root {negatives_root} is not a folder; give a folder of images, or one with train/, val/ and test/")
     check = functools.partial(inspect, root, params)
     found = find_splits(root, params.dataset, params.split_seed, params.mask_crack, check)
-    negatives = _negatives(params, negatives_root)
+    negatives = _negatives(params, negatives_root, [pair for those in found.pairs.values() for pair in those])
     pairs, notes = _selected(params, found, negatives.pairs)
     used = {pair.image_path for those in negatives.pairs.values() for pair in those} | {each.path for each in negatives.unused}
     unused = (*(each for each in found.unused if each.path not in used), *negatives.unused)
@@ -83,10 +85,14 @@ def _notes_of(params: RunParameters) -> Iterator[str]:
         yield f"This is a trial with at most {params.images_per_split} images of each split (images_per_split)."
 
 
-def _negatives(params: RunParameters, negatives_root: Path) -> Found:
-    """The crack-free images that join the splits, as the parameters ask."""
+def _negatives(params: RunParameters, negatives_root: Path, known: Sequence[Pair]) -> Found:
+    """The crack-free images that join the splits, as the parameters ask. ``known`` are the pairs of the data set."""
+    layout = layout_of(params.dataset)
     joined = [split for split in SPLITS if (params.use_negatives if split == "train" else params.evaluates_negatives)]
-    found = {split: find_negatives(negatives_root, split) for split in SPLITS}
+    found = {split: [layout.describe(pair) for pair in find_negatives(negatives_root, split)] for split in SPLITS}
+    if layout.is_own:
+        settled = iter(settle_offsets([pair for split in SPLITS for pair in found[split]], known))
+        found = {split: [next(settled) for _ in found[split]] for split in SPLITS}
     reason = "crack-free image that the run does not use (use_negatives, evaluate_negatives)"
     unused = tuple(Unused(pair.image_path, reason) for split in SPLITS if split not in joined for pair in found[split])
     return inspect(negatives_root, params, Found({split: found[split] if split in joined else [] for split in SPLITS}, unused=unused))
@@ -97,7 +103,7 @@ def _selected(params: RunParameters, found: FoundSplits, negatives: Pairs) -> tu
     layout, pairs, notes = layout_of(params.dataset), {}, []
     for split in SPLITS:
         pairs[split] = found.pairs[split] + negatives[split]
-        if layout.cuts_large_photos:
+        if layout.is_own:
             photos = [cut(pair) for pair in pairs[split]]
             pairs[split] = [crop for crops in photos for crop in crops]
             if n_cut := sum(len(crops) > 1 for crops in photos):

@@ -40,11 +40,11 @@ def find_splits(
     files = walk(root)
     found, lists = _found(root, layout, mask_crack)
     pairs = {split: [layout.describe(pair) for pair in those] for split, those in _with_lists(found.pairs, lists).items()}
-    negatives = [pair for split in SPLITS for pair in find_negatives(root / "negatives", split)]
+    negatives = [layout.describe(pair) for split in SPLITS for pair in find_negatives(root / "negatives", split)]
     unused = _all_unused(root, files, found, pairs, negatives, lists)
     checked = check(Found(pairs, (*found.notes, *lists.notes), unused))
     pairs, notes = dict(checked.pairs), list(checked.notes)
-    if layout.doubts_offsets:
+    if layout.is_own:
         settled = iter(settle_offsets([pair for those in pairs.values() for pair in those] + negatives))
         pairs = {split: [next(settled) for _ in those] for split, those in pairs.items()}
         notes += [note] if (note := offsets_note([pair for those in pairs.values() for pair in those])) else []

@@ -2,32 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from crack_utils.scoring import geometry_by_windows
 
 BAND = 256  # rows that are unpacked at a time
-
-
-class PackedMasks:
-    """The masks of some thresholds, one bit a pixel, filled from top to bottom."""
-
-    def __init__(self, size: tuple[int, int], thresholds: Collection[float]):
-        self._packed = {threshold: np.zeros((size[0], -(-size[1] // 8)), np.uint8) for threshold in thresholds}
-        self._filled, self._shape = 0, (size[0], -(-size[1] // 8))
-
-    def add(self, seg_prob: np.ndarray) -> None:
-        """Add the next rows of probabilities, (n, W) float32."""
-        seg_prob = seg_prob.astype(np.float64)
-        for threshold, packed in self._packed.items():
-            packed[self._filled : self._filled + len(seg_prob)] = np.packbits(seg_prob > threshold, axis=1)
-        self._filled += len(seg_prob)
-
-    def above(self, threshold: float) -> np.ndarray:
-        """The mask of a threshold; an infinite one gives an empty mask."""
-        return np.zeros(self._shape, np.uint8) if threshold == np.inf else self._packed[threshold]
 
 
 @dataclasses.dataclass(frozen=True)

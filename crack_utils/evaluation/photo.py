@@ -11,7 +11,7 @@ import torch
 
 from crack_utils.data import PhotoRows, Placement, decode, fit_image, place, unfit
 from crack_utils.errors import DataError, ParameterError
-from crack_utils.evaluation.large_photo import LargePrediction, PackedMasks
+from crack_utils.evaluation.large_photo import LargePrediction
 from crack_utils.evaluation.run import LOWERED, applied_threshold
 from crack_utils.networks import build_model, resolve_device
 from crack_utils.scoring import check_finite, crack_geometry
@@ -109,14 +109,17 @@ class Predictor:
         """
         if photo.channels != self.params.input_channels or min(photo.size) < 2:
             raise DataError(f"the photo is {photo.size[1]} x {photo.size[0]} pixels; photos have at least 2 x 2 pixels")
-        masks, highest, decision_prob = PackedMasks(photo.size, {self.threshold, LOWERED * self.threshold}), 0.0, 0.0
-        for _, rows, tile_decision_prob in self._predict_rows(photo.size, photo.rows, on_tile):
-            masks.add(rows)
+        thresholds = (self.threshold, LOWERED * self.threshold, np.inf)  # nothing is above the last one
+        packed = {threshold: np.zeros((photo.size[0], -(-photo.size[1] // 8)), np.uint8) for threshold in thresholds}
+        highest = decision_prob = 0.0
+        for top, rows, tile_decision_prob in self._predict_rows(photo.size, photo.rows, on_tile):
+            for threshold in thresholds[:2]:
+                packed[threshold][top : top + len(rows)] = np.packbits(rows.astype(np.float64) > threshold, axis=1)
             highest, decision_prob = max(highest, float(rows.max())), max(decision_prob, tile_decision_prob)
         decided = decision_prob >= self.decision_threshold
         threshold = applied_threshold(np.array(highest), decided, self.threshold, self.params)
-        packed = masks.above(threshold)
-        return LargePrediction(photo.size, packed, decision_prob, decided, threshold, self.decision_threshold, self.params.decision_loss)
+        found = packed[threshold], decision_prob, decided, threshold, self.decision_threshold, self.params.decision_loss
+        return LargePrediction(photo.size, *found)
 
     def _predict_rows(
         self, size: tuple[int, int], rows: Callable[[int, int], np.ndarray], on_tile: Callable[[int, int], None] | None

@@ -1,6 +1,7 @@
 """Which photos a command line names, and how their pictures are called."""
 
 import glob
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -60,22 +61,16 @@ def output_names(photos: Sequence[Path]) -> list[str]:
     Names that differ only in capital letters count as equal, because some file systems take them for one.
     """
     names = [photo.stem for photo in photos]
-    longer = [
-        lambda photo: f"{photo.stem}_{photo.suffix[1:]}",
-        *(lambda photo, depth=depth: "_".join([*_folders(photo)[-depth:], photo.stem]) for depth in range(1, 9)),
-        *(lambda photo, depth=depth: "_".join([*_folders(photo)[-depth:], photo.stem, photo.suffix[1:]]) for depth in range(1, 9)),
-    ]
-    for lengthened in longer:
-        if not (clashing := _clashing(names)):
-            return names
-        wanted = [lengthened(photo) if name in clashing else name for name, photo in zip(names, photos, strict=True)]
-        names = wanted
+    for has_suffix, depth in [(True, 0), *itertools.product((False, True), range(1, 9))]:
+        clashing = _clashing(names)
+        names = [_longer(photo, depth, has_suffix) if name in clashing else name for name, photo in zip(names, photos, strict=True)]
     clashing = _clashing(names)
     return [f"{name}_{number}" if name in clashing else name for number, name in enumerate(names, start=1)]
 
 
-def _folders(photo: Path) -> tuple[str, ...]:
-    return photo.resolve().parent.parts[1:]
+def _longer(photo: Path, depth: int, has_suffix: bool) -> str:
+    folders = photo.resolve().parent.parts[1:]
+    return "_".join([*folders[max(0, len(folders) - depth) :], photo.stem, *([photo.suffix[1:]] if has_suffix else [])])
 
 
 def _clashing(names: Sequence[str]) -> set[str]:

@@ -15,7 +15,8 @@ def geometry_by_windows(
 ) -> dict[str, float]:
     """The result of :func:`crack_utils.scoring.crack_geometry` for a mask of which only some rows are in memory.
 
-    The result is the same up to rounding if no crack is wider than the halo. A wider crack comes out too narrow, and its length may differ.
+    The result is the same up to rounding if no crack is wider than the halo. A wider crack comes out too narrow, at least 2 halos
+    wide, and its length may differ.
 
     Args:
         rows: returns the mask's rows from a first one to before a last one, (n, W) bool.
@@ -36,4 +37,7 @@ def geometry_by_windows(
             inside = np.zeros_like(line)
             inside[part] = line[part]
             widths.append(crack_widths(mask, inside).astype(float))
-    return geometry_of(counts, np.concatenate(widths), height * width)
+    found = np.concatenate(widths)
+    if not (full := np.isnan(found)).all():  # in a window that is all crack, no edge is near enough to measure
+        found[full] = 2 * halo
+    return geometry_of(counts, found, height * width)

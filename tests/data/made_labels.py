@@ -8,11 +8,11 @@ import pickle
 import zlib
 
 import numpy as np
-from conftest import write_pair
+from conftest import read_crop, write_pair
 from matplotlib.path import Path as Outline
 from PIL import Image
 
-from crack_utils.data import layout_of, read_crop
+from crack_utils.data import layout_of
 from crack_utils.data.layouts.labels import files_below
 
 SIZE = (64, 128)

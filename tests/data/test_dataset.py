@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import small_params, write_pair
+from conftest import read_crop, small_params, write_pair
 from PIL import Image
 from torchvision.transforms import v2
 
-from crack_utils.data import Crop, CropDataset, Pair, crack_weights, find_data, fit, fit_image, fit_mask, place, read_crop, unfit
+from crack_utils.data import Crop, CropDataset, Pair, crack_weights, find_data, fit, fit_image, fit_mask, place, unfit
 
 
 @pytest.mark.parametrize("size", [(360, 640), (640, 360), (300, 600), (600, 301)])

@@ -1,12 +1,15 @@
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
-from conftest import small_params, write_pair
+from conftest import read_crop, small_params, write_pair
 from made_data import write_folder
 from PIL import ExifTags, Image
 
-from crack_utils.data import Pair, find_data, read_crop, read_crops
-from crack_utils.data.crops import cut
-from crack_utils.data.layouts.folders import find_pairs
+from crack_utils.data import Pair, find_data, read_crops
+from crack_utils.data.crops import OFFSETS, cut
+from crack_utils.data.layouts.folders import find_folders
 from crack_utils.data.run_data import own_size
 from crack_utils.errors import DataError
 
@@ -60,9 +63,13 @@ def test_files_that_cannot_be_used_are_named(tmp_path):
         read_crop(Pair(tmp_path / "deep.tif", tmp_path / "a.png"), 3)
     with pytest.raises(DataError, match=r"mask .*deep\.tif has pixels that are fractions; save it with whole numbers"):
         read_crop(Pair(tmp_path / "a.jpg", tmp_path / "deep.tif"), 3)
+    Image.fromarray(np.zeros((64, 128), np.uint16)).save(tmp_path / "negative.tif", tiffinfo={262: 0})
+    for pair in (Pair(tmp_path / "negative.tif", None), Pair(tmp_path / "a.jpg", tmp_path / "negative.tif")):
+        with pytest.raises(DataError, match=r"negative\.tif stores white as 0 in 16 bits"):
+            read_crop(pair, 3)
     (tmp_path / "d" / "traincrop" / "folder.jpg").mkdir(parents=True)
-    with pytest.raises(DataError, match="no images in"):
-        find_pairs(tmp_path / "d", "train")
+    with pytest.raises(DataError, match="holds no image that is read"):
+        find_folders(tmp_path / "d")
 
 
 @pytest.mark.parametrize(
@@ -80,6 +87,8 @@ def test_large_photos_are_cut_into_equal_crops_that_cover_them(tmp_path, size, g
     assert len(crops) == len({pair.stem for pair in crops}) == grid[0] * grid[1]
     assert {pair.box[2:] for pair in crops} == {crop}
     assert {pair.photo for pair in crops} == {"IMG_20240101_120000"}
+    for ending, photo in ((OFFSETS, "IMG"), ("", "IMG_1_3")):
+        assert {dataclasses.replace(pair, image_path=Path("IMG_1_3.png"), ending=ending).photo for pair in crops} == {photo}
     covered = np.zeros(size, bool)
     for top, left, height, width in (pair.box for pair in crops):
         covered[top : top + height, left : left + width] = True

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from crack_utils.data import orientation_evidence
-from crack_utils.data.exif import stored_box, turned
+from crack_utils.data.exif import orientation_evidence, stored_rows, turned
 
 
 def scene(size, seed=0):
@@ -16,14 +15,14 @@ def scene(size, seed=0):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_is_what_pillow_does_and_a_box_is_found_in_the_stored_pixels(orientation):
+def test_turned_is_what_pillow_does_and_rows_are_found_in_the_stored_pixels(orientation):
     stored = np.arange(6 * 9, dtype=np.uint8).reshape(6, 9)
     image = Image.fromarray(stored)
     image.getexif()[ExifTags.Base.Orientation] = orientation
     shown = turned(stored, orientation)
     np.testing.assert_array_equal(shown, np.asarray(ImageOps.exif_transpose(image)))
-    top, left, height, width = stored_box((1, 2, 3, 4), stored.shape, orientation)
-    np.testing.assert_array_equal(turned(stored[top : top + height, left : left + width], orientation), shown[1:4, 2:6])
+    top, left, height, width = stored_rows(1, 4, stored.shape, orientation)
+    np.testing.assert_array_equal(turned(stored[top : top + height, left : left + width], orientation), shown[1:4])
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

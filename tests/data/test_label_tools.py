@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import write_pair
 from made_labels import (
     BAR,
     SIZE,
@@ -31,6 +32,7 @@ from made_labels import (
     write_supervisely,
 )
 
+from crack_utils.data import find_splits
 from crack_utils.errors import DataError
 
 
@@ -179,6 +181,27 @@ def test_superviselys_bitmaps_and_polygons_are_read(tmp_path):
         refused(find(tmp_path, "supervisely"))["c.png.json"]
         == "annotation or photo that cannot be read, is no complete Supervisely file: 'size' is missing"
     )
+
+
+def test_numbered_photos_of_a_label_tool_are_photos_and_a_linked_folder_is_followed(tmp_path):
+    names = [f"road_{i}_{j}" for i in range(1, 4) for j in range(1, 5)]
+    for i, name in enumerate(names):
+        write_pair(tmp_path / f"elsewhere/{name}.png", seed=i)
+        write_labelme(tmp_path / f"elsewhere/{name}.json", [labelme_shape("polygon", TRIANGLE)], f"{name}.png")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/export").symlink_to(tmp_path / "elsewhere")
+    found = find_splits(tmp_path / "own", "labelme")
+    assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 9, "val": 1, "test": 2}
+
+
+def test_labels_that_cover_more_than_half_stop_the_run_unless_told_otherwise(tmp_path):
+    write_photos(tmp_path, "a.jpg", "b.jpg")
+    road = [(0, 0), (SIZE[1], 0), (SIZE[1], SIZE[0]), (0, SIZE[0])]
+    write_labelme(tmp_path / "a.json", [labelme_shape("polygon", road, "road")])
+    write_labelme(tmp_path / "b.json", [labelme_shape("polygon", [(0, 0), (SIZE[1], 0), (0, SIZE[0])], "road")])
+    with pytest.raises(DataError, match=r"75 % of the annotated photos would be crack\. Labels that are crack: road \(2 shapes\)"):
+        find(tmp_path, "labelme")
+    assert masks(find(tmp_path, "labelme", "1"))["a.jpg"].all()
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 import scipy.io
-from conftest import small_params, write_dataset, write_pair
+from conftest import read_crop, small_params, write_dataset, write_pair
 from made_data import MERGED, stems, write_crackforest, write_deepcrack, write_merged, write_truth
 
 from crack_utils.config import DATASETS
-from crack_utils.data import SPLITS, Pair, data_facts, find_data, find_splits, layout_of, read_crop
-from crack_utils.data.layouts.folders import find_negatives, find_pairs
+from crack_utils.data import SPLITS, Pair, data_facts, find_data, find_splits, layout_of
+from crack_utils.data.layouts.folders import find_folders, find_negatives
 from crack_utils.errors import DataError
 from crack_utils.reporting.exploration import sources_table
 
@@ -35,7 +35,7 @@ def test_every_layout_is_read_as_it_is(tmp_path, image, mask):
     truth = {}
     for i, stem in enumerate(("20160222_081011_1_361", "20160222_081011_641_1")):
         truth[stem] = write_pair(tmp_path / image.format(stem), tmp_path / mask.format(stem), seed=i)
-    pairs = find_pairs(tmp_path, "train")
+    pairs = find_folders(tmp_path).pairs["train"]
     assert stems(pairs) == sorted(truth)
     assert [pair.photo for pair in pairs] == ["20160222_081011"] * 2
     for pair in pairs:
@@ -58,11 +58,9 @@ def test_an_image_without_a_mask_is_unused_except_among_the_negatives(tmp_path):
 def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(DataError, match="nowhere is not a folder"):
         find_splits(tmp_path / "nowhere", "crack500")
-    with pytest.raises(DataError, match="neither traincrop/ nor train/"):
-        find_pairs(tmp_path, "train")
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match=r"no images in .*train"):
-        find_pairs(tmp_path, "train")
+    with pytest.raises(DataError, match=r"holds no image that is read; it holds train/"):
+        find_folders(tmp_path)
 
 
 def test_crackforest_is_read_as_distributed_without_the_images_that_have_no_truth(tmp_path):

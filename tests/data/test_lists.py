@@ -3,7 +3,7 @@ from conftest import small_params, write_dataset, write_pair
 from made_data import stems, write_folder
 
 from crack_utils.data import SPLITS, data_facts, find_data, find_splits
-from crack_utils.data.layouts.folders import find_pairs
+from crack_utils.data.layouts.folders import find_folders
 from crack_utils.errors import DataError
 
 
@@ -16,6 +16,13 @@ def test_lists_fix_the_splits(tmp_path, line):
     found = find_splits(root, "folder")
     assert [{pair.photo for pair in found.pairs[split]} for split in SPLITS] == [{"p00", "p01"}, {"p02"}, {"p03"}]
     assert (found.drawn, found.notes) == ((), ("12 images count as crops of 4 photos, because their names end in two offsets.",))
+    with (root / "val.txt").open("a") as file:
+        file.write(",,\n")  # spreadsheets leave such lines
+    assert find_splits(root, "folder").pairs == found.pairs
+    with (root / "val.txt").open("a") as file:
+        file.write('"",#\n')
+    with pytest.raises(DataError, match=r"val\.txt names images that are not there.* \(line 6: \"\",#\)"):
+        find_splits(root, "folder")
     (root / "val.txt").unlink()
     assert find_splits(root, "folder").drawn == ("val",)
 
@@ -30,7 +37,7 @@ def test_a_list_of_one_split_leaves_the_folders_of_the_others(tmp_path):
     assert (len(found["train"]), len(found["test"])) == (3, 2)
 
 
-LAYOUTS = {  # image and mask of one split, as find_pairs knows them
+LAYOUTS = {  # image and mask of one split, as find_folders knows them
     "flat": ("{split}crop/{stem}.jpg", "{split}crop/{stem}.png"),
     "nested": ("{split}crop/{split}crop/{stem}.jpg", "{split}crop/{split}crop/{stem}.png"),
     "GT": ("{split}/{stem}.jpg", "{split}/{stem}_GT.png"),
@@ -234,7 +241,8 @@ def test_real_crops_follow_the_lists_they_are_shipped_with(real_data, tmp_path):
     """Lists as CRACK500 ships them; here of a few photos, so that what they leave out is seen to stay out."""
     for split in SPLITS:
         (tmp_path / f"{split}crop").symlink_to(real_data / "CRACK500" / f"{split}crop")
-        pairs = find_pairs(tmp_path, split)[:12]
+    for split, pairs in find_folders(tmp_path).pairs.items():
+        pairs = pairs[:12]
         lines = [f"{split}crop/{pair.image_path.name} {split}crop/{pair.mask_path.name}\n" for pair in pairs]
         (tmp_path / f"{split}.txt").write_text("".join(lines))
     facts = data_facts(find_data(small_params(tmp_path), tmp_path))

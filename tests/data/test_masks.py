@@ -91,6 +91,7 @@ READ_RIGHT = {
     "one bit": Image.fromarray,
     "16 bit": values(0, 65535, np.uint16),
     "16 bit, zeros and ones": values(0, 1, np.uint16),
+    "16 bit, 0 and 255": values(0, 255, np.uint16),
     "grey as colour": coloured((255, 255, 255), 0),
     "a dark colour on black": coloured((61, 61, 120), 0),
     "opaque RGBA": opaque,
@@ -150,6 +151,13 @@ CHOSEN = {
 @pytest.mark.parametrize("choice", CHOSEN)
 def test_mask_crack_tells_what_is_crack(tmp_path, choice):
     truths = write_set(tmp_path, CHOSEN[choice])
+    for name, mask in read(tmp_path, mask_crack=choice).items():
+        np.testing.assert_array_equal(mask, truths[name])
+
+
+@pytest.mark.parametrize(("choice", "draw"), [("bright", values(0, 255, np.uint16)), ("dark", values(255, 0, np.uint16))])
+def test_dark_16_bit_masks_are_read_by_their_own_values(tmp_path, choice, draw):
+    truths = write_set(tmp_path, draw)
     for name, mask in read(tmp_path, mask_crack=choice).items():
         np.testing.assert_array_equal(mask, truths[name])
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from crack_utils.data import SPLITS, Pair, ensure_sample, is_drawn
-from crack_utils.data.layouts.folders import find_negatives, find_pairs
+from crack_utils.data.layouts.folders import find_folders, find_negatives
 from crack_utils.data.sample import STAMP, write_sample
 from crack_utils.errors import DataError
 
@@ -23,13 +23,13 @@ def digest(folder):
 
 
 def test_it_has_the_official_layout_and_at_most_32_training_images(drawn):
-    counts = {split: (len(find_pairs(drawn, split)), len(find_negatives(drawn / "negatives", split))) for split in SPLITS}
+    counts = {split: (len(find_folders(drawn).pairs[split]), len(find_negatives(drawn / "negatives", split))) for split in SPLITS}
     assert counts == {"train": (24, 8), "val": (18, 6), "test": (30, 10)}
     assert all(Image.open(path).size == (160, 96) for path in drawn.rglob("*.jpg"))
 
 
 def test_no_photo_has_crops_in_two_splits(drawn):
-    photos = [{pair.photo for pair in find_pairs(drawn, split) + find_negatives(drawn / "negatives", split)} for split in SPLITS]
+    photos = [{pair.photo for pair in find_folders(drawn).pairs[split] + find_negatives(drawn / "negatives", split)} for split in SPLITS]
     assert [len(each) for each in photos] == [8, 6, 10]
     assert not (photos[0] & photos[1] or photos[0] & photos[2] or photos[1] & photos[2])
 
@@ -68,7 +68,7 @@ def test_processes_that_draw_at_once_leave_what_one_of_them_reads(tmp_path):
 
 
 def test_masks_lie_on_cracks_darker_than_what_is_beside_them(drawn):
-    for pair in find_pairs(drawn, "train"):
+    for pair in find_folders(drawn).pairs["train"]:
         grey, mask = np.asarray(Image.open(pair.image_path).convert("L"), float), np.asarray(Image.open(pair.mask_path)) > 127
         beside = np.zeros_like(mask)
         for y, x in np.argwhere(mask):
@@ -78,7 +78,7 @@ def test_masks_lie_on_cracks_darker_than_what_is_beside_them(drawn):
 
 
 def test_stems_name_a_photo_and_an_offset(drawn):
-    pair = find_pairs(drawn, "val")[0]
+    pair = find_folders(drawn).pairs["val"][0]
     assert isinstance(pair, Pair)
     assert pair.stem.startswith(pair.photo + "_")
     assert pair.photo.count("_") == 1

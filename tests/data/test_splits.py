@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 from conftest import small_params, write_dataset, write_pair
-from made_data import stems, write_folder
+from made_data import stems, write_deepcrack, write_folder
 from PIL import Image
 
 from crack_utils.data import SPLITS, Pair, data_facts, find_data, find_splits
@@ -78,6 +78,23 @@ def test_stations_in_steps_of_a_crop_s_size_number_photos_if_the_pictures_differ
     for i in range(10):
         write_pair(tmp_path / f"images/A7_12_{50 * i}.jpg", tmp_path / f"masks/A7_12_{50 * i}.png", (64, 128), seed=i)
     assert len({pair.photo for pairs in find_splits(tmp_path, "folder").pairs.values() for pair in pairs}) == 10
+
+
+def test_what_is_no_offset_beside_offsets_and_what_holds_for_a_set_holds_for_its_negatives(tmp_path):
+    for i in range(9):
+        write_pair(tmp_path / f"images/wall_3_{i}.jpg", tmp_path / f"masks/wall_3_{i}.png", seed=i)
+    write_pair(tmp_path / "images/wall.jpg", tmp_path / "masks/wall.png")
+    write_pair(tmp_path / "negatives/train/wall_3_99.jpg")
+    data = find_data(small_params(tmp_path, dataset="folder"), tmp_path)
+    pairs = [pair for split in SPLITS for pair in data.pairs[split]]
+    assert len({pair.photo for pair in pairs}) == len(pairs) == 11
+
+
+def test_negatives_are_crops_of_photos_as_their_data_set_names_them(tmp_path):
+    write_deepcrack(tmp_path)
+    write_pair(tmp_path / "negatives/train/11400-7.jpg")
+    (negative,) = (pair for pair in find_data(small_params(tmp_path, dataset="deepcrack"), tmp_path).pairs["train"] if not pair.mask_path)
+    assert negative.photo == "11400"
 
 
 def closeness(drawn, missing):

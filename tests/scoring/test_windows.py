@@ -36,6 +36,14 @@ def test_an_empty_mask_and_a_full_one():
     assert geometry_by_windows(lambda top, bottom: np.zeros((bottom - top, 70), bool), (90, 70), 32)["length_px"] == 0
 
 
+def test_a_window_that_is_all_crack_takes_no_width_from_the_rest():
+    mask = np.zeros((300, 300), bool)
+    mask[40:150, 20:230] = True
+    mask[200:203] = True
+    by_windows = geometry_by_windows(lambda top, bottom: mask[top:bottom], mask.shape, window=32, halo=16)
+    assert 3 <= by_windows["width_mean_px"] < 40
+
+
 def test_a_link_across_the_corner_of_four_windows_counts_once():
     for turn in (np.asarray, np.fliplr):
         mask = turn(np.eye(64, dtype=bool))

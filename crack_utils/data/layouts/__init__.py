@@ -22,8 +22,7 @@ class Layout:
     link: str | None = None  # the data set's home page
     official_test: int | None = None  # the number of cracked images in the official test set
     has_fixed_splits: bool = False  # the data set has val and test; a missing one is a mistake, so no split is drawn
-    doubts_offsets: bool = False  # two numbers at the end of a name are offsets of a crop only if they can be
-    cuts_large_photos: bool = False  # photos above 1024 pixels are cut into crops
+    is_own: bool = False  # somebody's own photos: cut above 1024 pixels; numbers at a name's end are offsets of a crop only if they can be
     describe: Callable[[Pair], Pair] = lambda pair: pair  # adds what is special about a pair's files: source, ending, read_mask
 
 

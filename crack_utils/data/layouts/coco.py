@@ -14,16 +14,15 @@ import numpy as np
 from crack_utils.data.crops import Unused
 from crack_utils.data.layouts import Found, Layout
 from crack_utils.data.layouts.labels import (
-    DAMAGE,
     EXPORT_AGAIN,
     Item,
     Labels,
     Photos,
     cached,
+    damage_named,
     drawn_together,
     files_below,
     find_labelled,
-    in_words,
     photo_missing,
     read_json,
     split_of,
@@ -46,7 +45,7 @@ def read_file(path: Path) -> File | None:
     content = read_json(path)
     if not isinstance(content, dict) or "images" not in content:
         return None
-    try:
+    with damage_named(f"{path} is no complete COCO file"):
         images = {image["id"]: image for image in content["images"]}
         groups = {category.get("supercategory") for category in content["categories"]}
         categories = {category["id"]: str(category["name"]) for category in content["categories"]}
@@ -56,10 +55,6 @@ def read_file(path: Path) -> File | None:
         used = {annotation["category_id"] for annotation in content["annotations"]}
         if unknown := used - set(categories):
             raise DataError(f"{path}: annotations have the category_id {min(unknown)}, which the categories lack; {EXPORT_AGAIN}")
-    except DataError:
-        raise
-    except DAMAGE as error:
-        raise DataError(f"{path} is no complete COCO file: {in_words(error)}; {EXPORT_AGAIN}") from None
     # Roboflow adds a category for the whole project, to which no annotation belongs
     return File(images, annotations, {key: name for key, name in categories.items() if key in used or name not in groups})
 
@@ -75,10 +70,8 @@ def find(root: Path, mask_crack: str) -> Found:
             labels.counts[name] += 0
         for key, image in file.images.items():
             labels.counts.update(file.categories[each["category_id"]] for each in file.annotations[key])
-            try:
+            with damage_named(f"{path} describes photo {key} incompletely"):
                 photo, size = photos.find(image["file_name"], path.parent, split), (image["height"], image["width"])
-            except DAMAGE as error:
-                raise DataError(f"{path} describes photo {key} incompletely: {in_words(error)}; {EXPORT_AGAIN}") from None
             if photo:
                 items.append(Item(split, photo, path, key, size))
             else:
@@ -117,4 +110,4 @@ def _add(mask: np.ndarray, annotation: dict[str, Any]) -> None:
         fill_polygon(mask, np.reshape(np.asarray(polygon, float), (-1, 2)))
 
 
-LAYOUT = Layout(title="your own photos", find=find, has_labels=True, cuts_large_photos=True, link="https://cocodataset.org")
+LAYOUT = Layout(title="your own photos", find=find, has_labels=True, is_own=True, link="https://cocodataset.org")

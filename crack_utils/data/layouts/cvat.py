@@ -12,25 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
-from crack_utils.data.crops import Unused, decode, read_size
+from crack_utils.data.crops import Unused
 from crack_utils.data.layouts import Found, Layout
 from crack_utils.data.layouts.files import readable_suffixes
 from crack_utils.data.layouts.labels import (
-    DAMAGE,
     EXPORT_AGAIN,
     Item,
     Labels,
     Photos,
     cached,
+    damage_named,
     drawn_together,
     files_below,
     find_labelled,
-    in_words,
     photo_missing,
     split_of,
     unusable,
 )
 from crack_utils.data.layouts.shapes import draw_line, fill_ellipse, fill_polygon, paste, runs
+from crack_utils.data.photos import decode, read_size
 from crack_utils.errors import DataError
 
 CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
@@ -122,11 +122,9 @@ def read_shapes(path: Path) -> tuple[list[ET.Element], list[str]]:
     images, names = content.findall("image"), [each.text or "" for each in content.findall("meta//labels/label/name")]
     if content.find("track") is not None or not images:
         raise DataError(f'{path} holds no images; choose the export "CVAT for images 1.1"')
-    try:
+    with damage_named(f"{path} is no complete file of CVAT"):
         for image in images:
             _ = image.attrib["name"], int(image.attrib["width"]), int(image.attrib["height"]), [each.attrib["label"] for each in image]
-    except DAMAGE as error:
-        raise DataError(f"{path} is no complete file of CVAT: {in_words(error)}; {EXPORT_AGAIN}") from None
     return images, names
 
 
@@ -179,4 +177,4 @@ def _add(mask: np.ndarray, kind: str, values: dict[str, str]) -> None:
         raise ValueError(f"a shape of type {kind} has no area; draw a mask, polygon, polyline, ellipse or box instead")
 
 
-LAYOUT = Layout(title="your own photos", find=find, has_labels=True, cuts_large_photos=True, link="https://www.cvat.ai")
+LAYOUT = Layout(title="your own photos", find=find, has_labels=True, is_own=True, link="https://www.cvat.ai")

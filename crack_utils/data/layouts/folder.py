@@ -14,4 +14,4 @@ def describe(pair: Pair) -> Pair:
     return dataclasses.replace(pair, ending=ROBOFLOW) if re.search(f"{ROBOFLOW}$", pair.stem) else pair
 
 
-LAYOUT = Layout(title="your own photos", describe=describe, cuts_large_photos=True, doubts_offsets=True)
+LAYOUT = Layout(title="your own photos", describe=describe, is_own=True)

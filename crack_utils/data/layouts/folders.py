@@ -79,16 +79,6 @@ def find_folders(root: Path) -> Found:
     return Found(pairs, (), tuple({each.path: each for each in unused if each.path not in used}.values()))
 
 
-def find_pairs(root: Path, split: str) -> list[Pair]:
-    """The pairs of one split that has a folder, such as ``traincrop/`` or ``train/``. Raise DataError without any."""
-    if _folder_of(root := Path(root), split) is None and all(place.split != split for place in places_in(root)):
-        raise DataError(f"{root} holds neither {split}crop/ nor {split}/; expected one of CRACK500's layouts (see docs/data.md)")
-    places = [place for place in places_in(root) if place.split == split]
-    if not places:
-        raise DataError(f"no images in {_folder_of(root, split)}; expected files such as x.jpg with masks x.png")
-    return _paired(root, places, split).pairs
-
-
 def pair_folders(folders: Mapping[str, tuple[Path, Path]]) -> Found:
     """The pairs of each split (or of "all"), which has a folder of images and a folder of masks."""
     pairs, unused = {}, []
@@ -167,18 +157,15 @@ def _below(place: Place, default_role: str | None) -> Iterator[Place]:
         yield place
     for each in told.values():
         yield from _below(each, default_role)
-    if place.role or default_role:
-        inherited = with_images
-    elif told or images_in(place.folder):
-        inherited = []
-    else:
-        inherited = with_images
-        if len(with_images) > 1:
-            raise DataError(
-                f"{place.folder} holds several folders with images, {' and '.join(f'{folder.name}/' for folder in with_images[:4])}, whose "
-                f"names do not say what they hold; rename them to images/ and masks/, or give one of them as data_root ({EXPECTED})"
-            )
-    for folder in inherited:
+    has_role = place.role or default_role
+    if not has_role and (told or images_in(place.folder)):
+        with_images = []
+    if not has_role and len(with_images) > 1:
+        raise DataError(
+            f"{place.folder} holds several folders with images, {' and '.join(f'{folder.name}/' for folder in with_images[:4])}, whose "
+            f"names do not say what they hold; rename them to images/ and masks/, or give one of them as data_root ({EXPECTED})"
+        )
+    for folder in with_images:
         yield from _below(place._replace(folder=folder, group=(*place.group, folder.name)), default_role)
 
 

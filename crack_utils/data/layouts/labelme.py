@@ -13,15 +13,13 @@ import numpy as np
 from crack_utils.data.crops import Unused
 from crack_utils.data.layouts import Found, Layout
 from crack_utils.data.layouts.labels import (
-    DAMAGE,
-    EXPORT_AGAIN,
     Item,
     Labels,
     Photos,
+    damage_named,
     drawn_together,
     files_below,
     find_labelled,
-    in_words,
     photo_missing,
     read_json,
     split_of,
@@ -63,12 +61,10 @@ def find(root: Path, mask_crack: str) -> Found:
 def _read(path: Path) -> dict[str, Any]:
     """The contents of a LabelMe file. Raise DataError if a key is missing."""
     content = read_json(path)
-    try:
+    with damage_named(f"{path} is no complete LabelMe file"):
         if isinstance(content["imagePath"], str) and all(isinstance(shape["label"], str) for shape in content["shapes"]):
             return content
         raise TypeError("imagePath and label must be text")
-    except DAMAGE as error:
-        raise DataError(f"{path} is no complete LabelMe file: {in_words(error)}; {EXPORT_AGAIN}") from None
 
 
 def draw(path: Path, key: None, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
@@ -96,4 +92,4 @@ def _add(mask: np.ndarray, kind: str, shape: dict[str, Any]) -> None:
         raise ValueError(f"a shape of type {kind} has no area; draw a polygon, line strip, rectangle, circle or mask instead")
 
 
-LAYOUT = Layout(title="your own photos", find=find, has_labels=True, cuts_large_photos=True, link="https://github.com/wkentaro/labelme")
+LAYOUT = Layout(title="your own photos", find=find, has_labels=True, is_own=True, link="https://github.com/wkentaro/labelme")

@@ -1,5 +1,6 @@
 """What the layouts of label tools share: which labels are crack, which photo a name means, and pairs whose masks are drawn from a file."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -13,15 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crack_utils.data.crops import OFFSETS, SPLITS, Pair, Unused, read_size
-from crack_utils.data.layouts.files import readable_suffixes
+from crack_utils.data.crops import OFFSETS, SPLITS, Pair, Unused
+from crack_utils.data.layouts.files import is_hidden, readable_suffixes, walk
 from crack_utils.data.layouts.folders import SPLIT_WORDS, Found
+from crack_utils.data.layouts.names import plain_name, shared_tail
 from crack_utils.data.layouts.shapes import LINE_WIDTH
+from crack_utils.data.photos import read_size
 from crack_utils.errors import DataError
 
 BACKGROUND = {"__ignore__", "_background_", "background"}  # names that tools give to what is no object
 SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_WORDS)})(?![a-z])")
-ROBOFLOW_ENDING = rf"({OFFSETS})?(_[a-zA-Z]+)?\.rf\.[^_.]+({OFFSETS})?"  # Roboflow calls its copies of x.jpg x_jpg.rf.HASH.jpg
+ROBOFLOW_ENDING = rf"({OFFSETS})?(_[a-zA-Z]+)?\.rf\.[^_.]+"  # Roboflow calls its copies of x.jpg x_jpg.rf.HASH.jpg
 NO_ANNOTATION = "annotate and export it, or move it to negatives/train if it shows no crack, or remove it"
 EXPORT_AGAIN = "export the annotations again, or remove the file"
 DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)  # what reading a damaged annotation raises
@@ -93,7 +96,7 @@ class Photos:
         self.paths = [path for path in files_below(root) if path.suffix.lower() in readable_suffixes() and not {*path.parts} & {*without}]
         self._named = defaultdict(list)
         for path in self.paths:
-            self._named[path.name].append(path)
+            self._named[plain_name(path.name)].append(path)
 
     def find(self, name: str, folder: Path, split: str = "all") -> Path | None:
         """The photo of a name: in ``folder``, or else the one below the root that shares most of the name's path, or the split.
@@ -104,24 +107,18 @@ class Photos:
         beside = Path(os.path.normpath(folder / name))
         if beside.is_file():
             return beside
-        ranks = {path: (_shared(name, path), split_of(path.parent.relative_to(self.root)) == split) for path in self._named[name.name]}
+        known = self._named[plain_name(name.name)]
+        ranks = {path: (shared_tail(name.parts, path.parts), split_of(path.parent.relative_to(self.root)) == split) for path in known}
         best = [path for path, rank in ranks.items() if rank == max(ranks.values())]
         if len(best) > 1:
             raise DataError(f"annotations in {folder} name a photo {name}; both {best[0]} and {best[1]} fit, so remove or rename one")
         return best[0] if best else None
 
 
-def _shared(name: PurePosixPath, path: Path) -> int:
-    """The number of last parts that two paths share."""
-    pairs = zip(reversed(name.parts), reversed(path.parts), strict=False)
-    return next((i for i, (one, other) in enumerate(pairs) if one != other), min(len(name.parts), len(path.parts)))
-
-
 def files_below(root: Path) -> list[Path]:
     """All files of a folder and its folders, by path, without hidden files and without ``negatives/``."""
-    paths = (path for path in root.rglob("*") if path.is_file())
-    kept = (path for path in paths if not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(root).parts))
-    return sorted(path for path in kept if path.relative_to(root).parts[0] != "negatives")
+    parts = {path: path.relative_to(root).parts for path in walk(root) if path.is_file()}
+    return [path for path, names in parts.items() if names[0] != "negatives" and not any(map(is_hidden, names))]
 
 
 def split_of(*paths: Path | str) -> str:
@@ -159,7 +156,7 @@ def find_labelled(
     """
     cracks = labels.cracks(mask_crack, root)
     with ThreadPoolExecutor() as pool:
-        results = list(pool.map(functools.partial(_usable, draw=draw, cracks=cracks), items))
+        results, shares = zip(*pool.map(functools.partial(_usable, draw=draw, cracks=cracks), items), strict=True) if items else ((), ())
     pairs = {split: [] for split in (*SPLITS, "all")}
     for item, result in zip(items, results, strict=True):
         if isinstance(result, Pair):
@@ -178,35 +175,36 @@ def find_labelled(
     if "all" in pairs and len(pairs) > 1:
         example = pairs["all"][0].mask_path
         raise DataError(f"{example} belongs to no split, but other files do; name it or its folder train, val or test, or remove it")
+    used = [share for result, share in zip(results, shares, strict=True) if isinstance(result, Pair)]
+    if mask_crack == "auto" and sum(used) > len(used) / 2:
+        raise DataError(
+            f"{root}: {100 * sum(used) / len(used):.0f} % of the annotated photos would be crack. {' '.join(labels.notes(cracks))} "
+            "If this is right, set mask_crack to the numbers of these labels, such as '1', or else to those of the labels that are crack"
+        )
     known |= {path for item in items for path in (item.photo, item.truth)}
     return Found(pairs, tuple(labels.notes(cracks)), (*unused, *_others(root, known)))
 
 
-def _usable(item: Item, draw: Callable[..., np.ndarray], cracks: frozenset[str]) -> Pair | Unused:
-    """The pair of an item, or why the photo cannot be used."""
+def _usable(item: Item, draw: Callable[..., np.ndarray], cracks: frozenset[str]) -> tuple[Pair | Unused, float]:
+    """The pair of an item, or why the photo cannot be used; and the share of its pixels that are crack."""
     try:
         size = read_size(item.photo)
         if item.size and tuple(item.size) != size:
             sizes = f"{item.size[1]} x {item.size[0]} in {item.truth.name}, but the photo is {size[1]} x {size[0]}"
             fix = "annotate the photo as it is, or put back the photo that was annotated"
-            return Unused(item.photo, "photo of another size than its annotations", fix, sizes)
+            return Unused(item.photo, "photo of another size than its annotations", fix, sizes), 0.0
         read = functools.partial(_drawn, draw=draw, key=item.key, size=size, cracks=cracks)
-        read(item.truth)
+        share = float(read(item.truth).mean())
     except DataError as error:
-        return unusable(item.photo, error)
+        return unusable(item.photo, error), 0.0
     ending = ROBOFLOW_ENDING if ".rf." in item.photo.name else OFFSETS
-    return Pair(item.photo, item.truth, read_mask=read, ending=ending)
+    return Pair(item.photo, item.truth, read_mask=read, ending=ending), share
 
 
 def _drawn(path: Path, draw: Callable[..., np.ndarray], key: Hashable, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
     """The mask of one photo of an annotation file. Raise DataError for what cannot be drawn."""
-    try:
+    with damage_named(f"{path}{'' if key is None else f' (photo {key})'} has an annotation that cannot be read"):
         return draw(path, key=key, size=size, cracks=cracks)
-    except DataError:
-        raise
-    except DAMAGE as error:
-        where = f" (photo {key})" if key is not None else ""
-        raise DataError(f"{path}{where} has an annotation that cannot be read: {in_words(error)}; {EXPORT_AGAIN}") from None
 
 
 def drawn_together(size: tuple[int, int], shapes: Iterable[tuple[str, Sequence[Any]]], add: Callable[..., None]) -> np.ndarray:
@@ -218,6 +216,17 @@ def drawn_together(size: tuple[int, int], shapes: Iterable[tuple[str, Sequence[A
         except DAMAGE as error:
             raise ValueError(f"{name}: {in_words(error)}") from None
     return mask
+
+
+@contextlib.contextmanager
+def damage_named(what: str, fix: str = EXPORT_AGAIN) -> Iterator[None]:
+    """Turn the errors of a damaged annotation into a DataError that says what is damaged and what to do."""
+    try:
+        yield
+    except DataError:  # a DataError is a ValueError too
+        raise
+    except DAMAGE as error:
+        raise DataError(f"{what}: {in_words(error)}; {fix}") from None
 
 
 def in_words(error: Exception) -> str:

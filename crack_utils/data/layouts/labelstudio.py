@@ -17,16 +17,15 @@ from crack_utils.data.crops import Unused
 from crack_utils.data.layouts import Found, Layout
 from crack_utils.data.layouts.files import readable_suffixes
 from crack_utils.data.layouts.labels import (
-    DAMAGE,
     NO_ANNOTATION,
     Item,
     Labels,
     Photos,
     cached,
+    damage_named,
     drawn_together,
     files_below,
     find_labelled,
-    in_words,
     photo_missing,
     read_json,
     split_of,
@@ -48,10 +47,8 @@ def read_file(path: Path) -> dict[Any, tuple[list[str], list[Result] | None, int
     content = read_json(path)
     if not isinstance(content, list) or not content:
         return None
-    try:
+    with damage_named(f"{path} is no complete export of Label Studio", 'choose the export named "JSON"'):
         return {task["id"]: (list(_names(task)), *_annotation(task)) for task in content}
-    except DAMAGE as error:
-        raise DataError(f'{path} is no complete export of Label Studio: {in_words(error)}; choose the export named "JSON"') from None
 
 
 def _names(task: dict[str, Any]) -> Iterator[str]:
@@ -83,12 +80,11 @@ def labels_of(result: Result) -> list[str]:
 
 def find(root: Path, mask_crack: str) -> Found:
     """The photos of all tasks that have an annotation. An annotation without shapes says that the photo is crack-free."""
-    jsons = [path for path in files_below(root) if path.suffix.lower() == ".json"]
-    files = {path: tasks for path in jsons if (tasks := read_file(path))}
+    below = files_below(root)
+    files = {path: tasks for path in below if path.suffix.lower() == ".json" and (tasks := read_file(path))}
     if not files:
         raise DataError(f'{root} holds no export of Label Studio; expected its export named "JSON" beside the photos')
-    brushes = [path for path in files_below(root) if BRUSH_PICTURE.fullmatch(path.name)]
-    unused = [Unused(path, "brush mask that the JSON file holds too") for path in brushes]
+    unused = [Unused(path, "brush mask that the JSON file holds too") for path in below if BRUSH_PICTURE.fullmatch(path.name)]
     photos, labels, items, several = Photos(root), Labels(), [], 0
     for path, tasks in files.items():
         split = split_of(path.relative_to(root))
@@ -157,4 +153,4 @@ def decode_brush(rle: list[int], size: tuple[int, int]) -> np.ndarray:
     return values.reshape(*size, 4)[..., 3] > 127
 
 
-LAYOUT = Layout(title="your own photos", find=find, has_labels=True, cuts_large_photos=True, link="https://labelstud.io")
+LAYOUT = Layout(title="your own photos", find=find, has_labels=True, is_own=True, link="https://labelstud.io")

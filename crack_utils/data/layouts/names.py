@@ -53,7 +53,7 @@ class _Names:
 
     def __init__(self, files: Sequence[Path], fold: bool):
         self.files, self._known = files, {}
-        self._names = {whole: [(_plain(path.name if whole else path.stem, fold), path) for path in files] for whole in (False, True)}
+        self._names = {whole: [(plain_name(path.name if whole else path.stem, fold), path) for path in files] for whole in (False, True)}
 
     def by_part(self, affix: tuple[str, str], whole: bool = False) -> dict[str, list[Path]]:
         """The files whose stem, or whole name, begins and ends with the affixes."""
@@ -79,7 +79,7 @@ def pair_up(photos: Iterable[Path], masks: Iterable[Path]) -> Paired:
     have their photo's name. A photo with several masks, and photos of one name, form no pair.
     """
     photos, masks = sorted(photos), sorted(masks)
-    fold = len({_plain(path.name, True) for path in photos}) == len({_plain(path.name, False) for path in photos})
+    fold = len({plain_name(path.name) for path in photos}) == len({plain_name(path.name, False) for path in photos})
     named_photos, named_masks = _Names(photos, fold), _Names(masks, fold)
     shares: dict[Path, list[Path]] = defaultdict(list)  # the masks of a photo
     owners: dict[Path, list[Path]] = {}  # the photos of a mask
@@ -115,12 +115,7 @@ def _judged(photos: Sequence[Path], masks: Sequence[Path], shares: dict[Path, li
         broken += [defects.get(path) or Unused(path, reason) for path, reason in others.items()] if defects else []
         sound += [] if defects else [pair]
     lone = [Unused(mask, "mask without a photo") for mask in masks if mask not in owners]
-    return Paired(sound, [_with_defect(each) for each in unused.values()] + broken + lone)
-
-
-def _with_defect(unused: Unused) -> Unused:
-    """A defect of the file itself is the better reason."""
-    return defect_of(unused.path) or unused
+    return Paired(sound, [defect_of(each.path) or each for each in unused.values()] + broken + lone)
 
 
 def pair_side_by_side(files: Sequence[Path]) -> Paired:
@@ -131,7 +126,7 @@ def pair_side_by_side(files: Sequence[Path]) -> Paired:
 
     def named(each: Unused) -> Unused:
         is_lone = each.reason == "photo without a mask"
-        name = _plain(each.path.stem, True)
+        name = plain_name(each.path.stem)
         if is_lone and any(name.endswith(mask[1]) if mask[1] else name.startswith(mask[0]) for mask in (*_MASK_ENDS, *_MASK_STARTS)):
             return Unused(each.path, "mask without a photo")
         looks_like_a_mask = endings[0][each.path.suffix.lower()] > endings[1][each.path.suffix.lower()]
@@ -173,11 +168,13 @@ def _mask_rank(path: Path) -> int:
     return 0 if path.suffix.lower() in LOSSY else 2 if path.suffix.lower() == ".png" else 1
 
 
-def plain_name(name: str) -> str:
-    """A name in one Unicode form and case, for comparisons."""
-    return _plain(name, True)
-
-
-def _plain(name: str, fold: bool) -> str:
+def plain_name(name: str, fold: bool = True) -> str:
+    """A name in one Unicode form, and in one case if ``fold``, for comparisons."""
     name = unicodedata.normalize("NFC", name)
     return name.lower() if fold else name
+
+
+def shared_tail(these: Sequence[str], those: Sequence[str]) -> int:
+    """The number of last parts that two paths share."""
+    pairs = zip(reversed(these), reversed(those), strict=False)
+    return next((i for i, (one, other) in enumerate(pairs) if plain_name(one) != plain_name(other)), min(len(these), len(those)))

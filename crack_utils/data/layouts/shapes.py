@@ -16,15 +16,15 @@ from PIL import Image
 LINE_WIDTH = 10  # pixels; a line of a label tool has no width. LabelMe's own converter draws lines so wide.
 
 
-def fill_polygon(mask: np.ndarray, *rings: Sequence[Sequence[float]]) -> None:
-    """Fill a polygon by the even-odd rule. More rings than one are holes, or islands in holes.
+def fill_polygon(mask: np.ndarray, ring: Sequence[Sequence[float]]) -> None:
+    """Fill a polygon by the even-odd rule.
 
     Along the row of pixel centres, each crossing of an edge changes between outside and inside. Libraries do something else: OpenCV and
     Pillow add the outline, and scikit-image tests each pixel against each edge, which takes seconds for a photo.
     """
     height, width = mask.shape
-    rings = [checked_points(ring) - 0.5 for ring in rings]  # now pixel centres are whole numbers
-    starts, ends = np.concatenate(rings), np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
+    starts = checked_points(ring) - 0.5  # now pixel centres are whole numbers
+    ends = np.roll(starts, -1, axis=0)
     falls = (starts[:, 1] <= ends[:, 1])[:, None]
     (x0, y0), (x1, y1) = np.where(falls, starts, ends).T, np.where(falls, ends, starts).T
     first, last = (np.ceil(y.clip(-1, height)).clip(0).astype(int) for y in (y0, y1))  # an edge crosses rows first, ..., last - 1
@@ -54,16 +54,16 @@ def fill_ellipse(mask: np.ndarray, centre: Sequence[float], radii: Sequence[floa
         mask[top:bottom, left:right] |= (along / rx) ** 2 + (across / ry) ** 2 <= 1
 
 
-def draw_line(mask: np.ndarray, points: Sequence[Sequence[float]], width: float = LINE_WIDTH) -> None:
-    """Draw a line through the points. A pixel belongs to the line if its centre is at most half the width away."""
+def draw_line(mask: np.ndarray, points: Sequence[Sequence[float]]) -> None:
+    """Draw a line through the points. A pixel belongs to the line if its centre is at most half of LINE_WIDTH away."""
     points = checked_points(points)
     for start, end in itertools.pairwise(points):
         along = end - start
         if length := np.hypot(*along):
-            aside = np.array([-along[1], along[0]]) * (width / 2 / length)
+            aside = np.array([-along[1], along[0]]) * (LINE_WIDTH / 2 / length)
             fill_polygon(mask, [start + aside, end + aside, end - aside, start - aside])
     for point in points:
-        fill_ellipse(mask, point, (width / 2, width / 2))
+        fill_ellipse(mask, point, (LINE_WIDTH / 2, LINE_WIDTH / 2))
 
 
 def paste(mask: np.ndarray, part: np.ndarray, left: int, top: int) -> None:

@@ -16,14 +16,12 @@ import numpy as np
 
 from crack_utils.data.layouts import Found, Layout
 from crack_utils.data.layouts.labels import (
-    DAMAGE,
-    EXPORT_AGAIN,
     Item,
     Labels,
+    damage_named,
     drawn_together,
     files_below,
     find_labelled,
-    in_words,
     photo_missing,
     read_json,
     split_of,
@@ -62,22 +60,18 @@ def find(root: Path, mask_crack: str) -> Found:
 
 def _titles(path: Path) -> list[str]:
     """The names of a project's classes."""
-    try:
+    with damage_named(f"{path} lists no classes"):
         return [each["title"] for each in read_json(path)["classes"]]
-    except DAMAGE as error:
-        raise DataError(f"{path} lists no classes: {in_words(error)}; {EXPORT_AGAIN}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     """The annotations of a photo. Raise DataError if a key is missing."""
     content = read_json(path)
-    try:
+    with damage_named(f"{path} is no complete Supervisely file"):
         _ = content["size"]["height"], content["size"]["width"]
         if all(isinstance(each["classTitle"], str) for each in content["objects"]):
             return content
         raise TypeError("a classTitle is no text")
-    except DAMAGE as error:
-        raise DataError(f"{path} is no complete Supervisely file: {in_words(error)}; {EXPORT_AGAIN}") from None
 
 
 def draw(path: Path, key: None, size: tuple[int, int], cracks: frozenset[str]) -> np.ndarray:
@@ -114,4 +108,4 @@ def _pixels(points: list[list[float]]) -> np.ndarray:
     return np.floor(checked_points(points)).clip(-1e6, 1e6).astype(np.int32)
 
 
-LAYOUT = Layout(title="your own photos", find=find, has_labels=True, cuts_large_photos=True, link="https://supervisely.com")
+LAYOUT = Layout(title="your own photos", find=find, has_labels=True, is_own=True, link="https://supervisely.com")
