@@ -205,10 +205,10 @@ def command(home, *words, **more):
 
 @pytest.mark.slow
 def test_a_sweep_survives_a_killed_member_resumes_and_compares(home, tmp_path):
-    root = write_dataset(tmp_path / "d", train=6)
+    root = write_dataset(tmp_path / "d")
     path = write(
         home,
-        f"dataset: crack500\ndata_root: {root}\nepochs: 4\nvalidation_n_epochs: 1\n"
+        f"dataset: crack500\ndata_root: {root}\nepochs: 3\nvalidation_n_epochs: 1\n"
         "sweep:\n  grid: {architecture: [segdecnet, unet]}\n  seeds: [0, 1]\n",
     )
     victim = Run("trial/architecture-segdecnet_seed1")
@@ -235,7 +235,7 @@ def test_a_sweep_survives_a_killed_member_resumes_and_compares(home, tmp_path):
     assert "4 runs of 2 combinations" in page
     assert "CRACK500 test subset (2 images)" in page
     table = progress_table(read_members(path), dict.fromkeys([member.label for member in read_members(path)], "finished"))
-    assert table["epoch"].tolist() == ["4/4"] * 4
+    assert table["epoch"].tolist() == ["3/3"] * 4
     assert table["test F1"].notna().all()
 
 

@@ -109,7 +109,12 @@ class Lab:
             ]
 
         button = self.wait(find, f"the button {name}")[0]
-        self.script("arguments[0].scrollIntoView({block: 'center'})", button)  # otherwise JupyterLab may scroll it away while it is clicked
+        for _ in range(10):  # pictures that appear above would move it away while it is clicked
+            self.script("arguments[0].scrollIntoView({block: 'center'})", button)
+            before = button.rect
+            time.sleep(0.2)
+            if button.rect == before:
+                break
         return button
 
     def press(self, command):

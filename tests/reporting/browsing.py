@@ -20,6 +20,7 @@ def reader(sample_run, browser):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]})
         browser.get_log("browser"), browser.get_log("performance")
         browser.get(f"file://{folder.parent}/{page}.html")
+        wait(browser, lambda: browser.execute_script("return document.readyState") == "complete")  # a busy machine may be late
         return browser
 
     yield read
