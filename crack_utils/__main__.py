@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +63,10 @@ def build_parser() -> argparse.ArgumentParser:
     added = add(bench, "measure speed, memory and sizes")
     added.add_argument(
         "what",
-        choices=["endurance", "evaluation", "photo", "report"],
-        help="200 epochs, counts at 180 thresholds, photos of 400 megapixels, or a report of 1124 images",
+        choices=["endurance", "evaluation", "inference", "photo", "report", "training"],
+        help="200 epochs, counts at 180 thresholds, predictions, photos of 400 megapixels, a report of 1124 images, or training steps",
     )
+    added.add_argument("words", nargs=argparse.REMAINDER, help="options of the benchmark; training and inference explain theirs by --help")
     add(parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")
     return parser
 
@@ -230,16 +231,17 @@ def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    _run_program(f"benchmarks/{options.what}.py")
+    _run_program(f"benchmarks/{options.what}.py", options.words)
 
 
 def parameters(options: argparse.Namespace) -> None:
     _run_program("tools/parameters.py")
 
 
-def _run_program(name: str) -> None:
+def _run_program(name: str, words: Sequence[str] = ()) -> None:
     if not (REPOSITORY / name).is_file():
         raise UserError(f"{name} belongs to the repository, not to the installed package; run this command in a clone of the repository")
+    sys.argv[1:] = words
     runpy.run_path(str(REPOSITORY / name), run_name="__main__")
 
 

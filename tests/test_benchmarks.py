@@ -4,7 +4,11 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+
+from crack_utils.config import parse_parameters
+from crack_utils.networks import build_model
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -40,3 +44,14 @@ def test_the_memory_of_large_photos_is_measured(tmp_path):
         with Image.open(tmp_path / name) as image:
             assert image.size == (600, 600)
             assert image.getpixel((520, 20)) == pytest.approx(image.getpixel((8, 20)), abs=12)
+
+
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_a_network_is_timed_beside_a_plain_one_that_computes_the_same(kind):
+    training = runpy.run_path(str(BENCHMARKS / "training.py"))
+    table = training["measure"](kind, (64, 128), 1, torch.device("cpu"), "plain", repeats=1)
+    assert table["way"].tolist() == ["crack_utils", "plain"] and (table[["seconds", "peak MiB", "share of ceiling"]] > 0).all(axis=None)
+    assert table["speedup"][1] == 1
+    model, image = build_model(parse_parameters({"dataset": "sample"})), torch.rand(1, 3, 64, 128)
+    ours, plain = model(image), training["plain"](model)(image)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-4 * float(plain[1].abs().max()))

@@ -208,7 +208,7 @@ def test_each_command_has_its_options(name):
     words, options = COMMANDS[name]
     found = vars(build_parser().parse_args([name, *words.split()]))
     assert found["command"].__name__ == name
-    assert found.keys() - {"command", "configuration", "runs", "photos", "what"} - ({"name"} - options) == options
+    assert found.keys() - {"command", "configuration", "runs", "photos", "what", "words"} - ({"name"} - options) == options
 
 
 def test_the_command_explains_itself(home):

@@ -9,31 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-
-class FeatureNorm(nn.Module):
-    """Normalise each channel of (N, C, H, W) over at least two pixels of its sample: ``scale * (x - mean) / sqrt(std + eps) + bias``.
-
-    ``std`` is the unbiased standard deviation. The published definition takes the root of the standard deviation; InstanceNorm takes
-    the root of the variance.
-    """
-
-    def __init__(self, channels: int, bias: bool = True, eps: float = 0.001):
-        super().__init__()
-        self.eps = eps
-        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1)) if bias else None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        std, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
-        x = (x - mean) * (self.scale / torch.sqrt(std + self.eps))
-        return x if self.bias is None else x + self.bias
+from crack_utils.networks.fourier import Conv2d
+from crack_utils.networks.norm import FeatureNorm
 
 
 def conv_block(in_channels: int, out_channels: int, kernel_size: int = 5) -> nn.Sequential:
     """Convolution without bias (Xavier-normal weights, same size out), FeatureNorm, ReLU."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+    conv = Conv2d(in_channels, out_channels, kernel_size)
     nn.init.xavier_normal_(conv.weight)
-    return nn.Sequential(conv, FeatureNorm(out_channels), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, FeatureNorm(out_channels, relu=True))
 
 
 def segmentation_head(in_channels: int, kernel_size: int) -> nn.Sequential:

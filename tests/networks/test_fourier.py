@@ -1,0 +1,111 @@
+"""Convolution in the frequency domain against the direct one, and FeatureNorm against its formula."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from crack_utils.networks import fourier
+from crack_utils.networks.norm import FeatureNorm
+
+
+@pytest.fixture
+def everywhere(monkeypatch):
+    """The frequency domain, also where the direct way takes less time."""
+    monkeypatch.setattr(fourier, "PAYS", 0)
+    fourier.plan.cache_clear()
+    yield
+    fourier.plan.cache_clear()
+
+
+def drawn(channels, outputs, kernel, size, n=2):
+    torch.manual_seed(0)
+    return fourier.Conv2d(channels, outputs, kernel), torch.randn(n, channels, *size, requires_grad=True)
+
+
+def close(values, expected):
+    """Equal up to rounding, by the largest value."""
+    torch.testing.assert_close(values, expected, rtol=0, atol=5e-6 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "kernel", "size"),
+    [(3, 40, 15, (45, 80)), (4, 6, 5, (20, 33)), (2, 3, 5, (11, 9)), (2, 17, 15, (12, 20)), (1, 1, 15, (8, 16)), (2, 3, 3, (70, 2))],
+)
+def test_outputs_and_gradients_are_those_of_the_direct_way(everywhere, channels, outputs, kernel, size):
+    conv, x = drawn(channels, outputs, kernel, size)
+    y, expected = conv(x), F.conv2d(x, conv.weight, padding=kernel // 2)
+    assert "_Convolution" in str(y.grad_fn)
+    close(y, expected)
+    grad = torch.randn_like(expected)
+    for value, other in zip(*(torch.autograd.grad(each, (x, conv.weight), grad) for each in (y, expected)), strict=True):
+        close(value, other)
+    with torch.inference_mode():
+        close(conv(x), expected)
+
+
+def test_no_gradient_is_computed_that_nobody_needs(everywhere):
+    conv, x = drawn(2, 3, 5, (20, 20))
+    conv.weight.requires_grad = False
+    (grad,) = torch.autograd.grad(conv(x).sum(), x)
+    assert grad.shape == x.shape
+    conv.weight.requires_grad = True
+    conv(x.detach()).sum().backward()
+    assert conv.weight.grad.shape == conv.weight.shape
+
+
+def test_kept_spectra_are_those_of_the_present_weights(everywhere):
+    conv, x = drawn(2, 3, 5, (20, 20))
+    with torch.inference_mode():
+        first = conv(x)
+        close(conv(x), first)
+    other = copy.deepcopy(conv)
+    with torch.no_grad():
+        conv.weight.mul_(2)
+        close(conv(x), 2 * first)
+        conv.load_state_dict(other.state_dict())
+        close(conv(x), first)
+        close(conv(x[:1]), first[:1])
+        close(conv(x[:, :, :16]), F.conv2d(x[:, :, :16], conv.weight, padding=2))
+
+
+def test_groups_of_channels_and_large_batches_change_nothing(everywhere, monkeypatch):
+    conv, x = drawn(2, 40, 5, (20, 20), n=5)
+    whole = conv(x)
+    monkeypatch.setattr(fourier, "GROUP", 1)
+    close(conv(x), whole)
+
+
+def test_the_published_network_takes_the_frequency_domain_where_it_pays():
+    assert fourier.plan((45, 80), 15, (64, 1024), True).side == (30, 30)
+    assert fourier.plan((12, 20), 15, (64, 1024), True) is None  # the kernel's transform would take longer than the convolution
+    assert fourier.plan((12, 20), 15, (64, 1024), False)
+    assert fourier.plan((360, 640), 5, (3, 32), True) is None
+    conv, x = drawn(64, 1024, 15, (45, 80), n=1)
+    assert "_Convolution" in str(conv(x).grad_fn)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_feature_norm_has_the_gradients_of_its_formula(relu, bias):
+    torch.manual_seed(0)
+    norm = FeatureNorm(3, bias, relu=relu).double()
+    for parameter in norm.parameters():
+        torch.nn.init.normal_(parameter)
+    x = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    std, mean = torch.std_mean(x, (2, 3), keepdim=True)
+    expected = norm.scale * (x - mean) / torch.sqrt(std + 0.001) + (norm.bias if bias else 0)
+    expected = expected.relu() if relu else expected
+    torch.testing.assert_close(norm(x), expected)
+    inputs, grad = (x, *norm.parameters()), torch.randn_like(x)
+    torch.testing.assert_close(*(torch.autograd.grad(each, inputs, grad) for each in (norm(x), expected)))
+
+
+def test_a_constant_channel_has_gradients_that_are_numbers():
+    norm = FeatureNorm(1)
+    x = torch.ones(1, 1, 4, 4, requires_grad=True)
+    norm(x).square().sum().backward()
+    assert torch.isfinite(x.grad).all() and torch.isfinite(norm.scale.grad).all()
