@@ -27,6 +27,7 @@ class Pair:
     mask_path: Path | None  # None for an image of a negatives folder, which has no crack
     box: tuple[int, int, int, int] | None = None  # (top, left, height, width) of the crop in the file; None: the whole file
     source: str = ""  # the data set that the image comes from, if a layout merges several
+    folder: str = ""  # of photos that share their names and differ, so that they count as different photos
     ending: str = OFFSETS  # a regular expression of what the crop's name appends to its photo's name
     read_mask: Callable[[Path], np.ndarray] | None = None  # from the mask's path to (H, W) bool; None: brighter than 127 is crack
 
@@ -38,7 +39,8 @@ class Pair:
     @property
     def photo(self) -> str:
         """The name of the photo that the crop was cut from."""
-        return re.sub(rf"{self.ending}(\.jpg)?$", "", self.image_path.stem)  # merged sets have names such as x_1_1.jpg.jpg
+        name = re.sub(rf"{self.ending}(\.jpg)?$", "", self.image_path.stem)  # merged sets have names such as x_1_1.jpg.jpg
+        return f"{self.folder}/{name}" if self.folder else name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from crack_utils.config import AUGMENTATIONS
-from crack_utils.data.crops import Crop
+from crack_utils.data.crops import Crop, Unused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +118,7 @@ class CropDataset(Dataset):
     parts: Collection[str] = AUGMENTATIONS  # parts of the augmentation
     weigh: Callable[[np.ndarray], np.ndarray] | None = None  # from a mask (H, W) bool to weights (H, W) float32; default: all 1
     notes: tuple[str, ...] = ()  # sentences on the images for the reader of the run's pages
+    unused: tuple[Unused, ...] = ()  # crack-free images that the run leaves out
 
     def __post_init__(self):
         self.placements = [place(crop.mask.shape, self.input_size) for crop in self.crops]

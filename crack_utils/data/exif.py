@@ -1,8 +1,10 @@
 """How a photo lies: the orientation that EXIF states, and whether a mask lies as the photo is shown or as the photo is stored."""
 
 import io
+import math
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 from PIL import ExifTags, Image
 from scipy import ndimage
@@ -17,6 +19,7 @@ TURNS = {  # by orientation: the quarter turns against the clock, and whether th
     7: (1, True),
     8: (1, False),
 }
+COMPARED = 4_000_000  # pixels of a photo whose contents are compared
 RING_PX = (3, 8)  # the ring around a mask begins and ends so many pixels away from the mask
 LEAST_CONTRAST = 3.0  # grey values by which a crack must be darker than its ring in one placement, beyond the other placement
 
@@ -95,10 +98,19 @@ def orientation_evidence(image: np.ndarray, mask: np.ndarray, orientation: int) 
     if orientation == 1:
         return "turned"
     grey = image if image.ndim == 2 else image.mean(axis=2)
-    as_turned, as_stored = crack_contrast(grey, mask), crack_contrast(grey, turned(mask, orientation))
+    as_turned, as_stored = abs(crack_contrast(grey, mask)), abs(crack_contrast(grey, turned(mask, orientation)))  # sealed cracks are bright
     if max(as_turned, as_stored) < LEAST_CONTRAST or abs(as_turned - as_stored) < LEAST_CONTRAST:
         return "unknown"
     return "turned" if as_turned > as_stored else "stored"
+
+
+def smaller(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A photo (H, W) and its mask (h, w) bool, reduced by one whole number if they are too large to compare quickly."""
+    step = math.ceil(math.sqrt(image.size / COMPARED))
+    if step == 1:
+        return image, mask
+    reduced = [cv2.resize(each, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA) for each in (image, mask.astype(np.float32))]
+    return reduced[0], reduced[1] > 0.25
 
 
 def crack_contrast(grey: np.ndarray, mask: np.ndarray) -> float:

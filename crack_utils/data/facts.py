@@ -38,7 +38,10 @@ def data_facts(data: "RunData") -> dict[str, Any]:
         "drawn": is_drawn(data.root),
         "leaks": data.leaks.as_dict(),
         "masks": {"read": data.mask_words, "crack_share": {name: _crack_share(split) for name, split in splits.items()}},
-        "unused": [[_inside(data.root, each.path), each.reason, each.detail] for each in data.unused],
+        "unused": [
+            [_inside(data.root, each.path), each.reason, each.detail]
+            for each in (*data.unused, *(each for name in SPLITS for each in splits[name].unused))
+        ],
         "fingerprint": fingerprint(data),
         "notes": [*data.notes, *(note for name in SPLITS for note in splits[name].notes), *data.leaks.notes()],
     }

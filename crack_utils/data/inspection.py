@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from crack_utils.data.crops import Pair, Unused
-from crack_utils.data.exif import orientation_evidence, orientation_of, turned, turned_size
+from crack_utils.data.exif import orientation_evidence, orientation_of, smaller, turned, turned_size
 from crack_utils.data.mask_rules import NAMED, Look, find_rule, look, named
 from crack_utils.data.masks import NOISE, MaskRule, read_pixels
-from crack_utils.data.photos import check_kind, decode, opened, stored_size
+from crack_utils.data.photos import bits_of, check_kind, check_range, decode, opened, stored_size
 from crack_utils.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crack_utils.data.layouts import Found
 
 LARGEST_LOADED = 50_000_000  # pixels of an image that the quick pass decodes; of a larger one it reads the header
+FULL = 0.75  # share of a mask's pixels from which on the mask is taken for inverted
 COPIES = 3  # so many equal masks are no chance
 
 SKIP = "set on_bad_data to skip, to go on without these files"
@@ -53,19 +54,21 @@ def inspect(root: Path, params: "RunParameters", found: "Found") -> "Found":
             rule = _sensible(find_rule(looks, params.mask_crack), looks, params.mask_crack)
     except DataError as error:
         doubt = f"The masks in {root} look wrong: {error}."
-    problems = {pair: each.problem or _odd(each, rule, params.mask_crack) for pair, each in seen.items()}
+    is_auto = params.mask_crack == "auto"
+    doubts_photos = is_auto or not all(each.is_like_a_photo for each in looks)
+    problems = {pair: each.problem or _odd(each, rule, is_auto, doubts_photos) for pair, each in seen.items()}
     unused = [*found.unused, *(problem for problem in problems.values() if problem)]
     left = [(pair, problem) for pair, problem in problems.items() if problem]
     unused += [Unused(path, "file whose pair cannot be used") for pair, problem in left for path in _others(pair, problem)]
     complaint = _complaint(root, [each for each in unused if each.fix])
     if (complaint and params.on_bad_data == "stop") or doubt:
-        raise DataError("\n".join(filter(None, (complaint, doubt))))
-    lying = _lying([each for pair, each in seen.items() if not problems[pair]], rule)
+        raise DataError("\n".join(filter(None, (complaint if params.on_bad_data == "stop" else "", doubt))))
+    lying, lying_notes = _lying([each for pair, each in seen.items() if not problems[pair]], rule)
     kept = {split: [_read_by(rule, seen[pair], lying) for pair in those if not problems[pair]] for split, those in found.pairs.items()}
     for split, those in kept.items():
         if found.pairs[split] and not those:
             raise DataError(f"{complaint}\nWithout these files, no image{'' if split == 'all' else ' of ' + split} is left.")
-    notes = (*found.notes, *(rule.notes if rule else ()), *([LYING] if lying else []))
+    notes = (*found.notes, *(rule.notes if rule else ()), *lying_notes, *([] if is_auto else _without_crack(rule, looks)))
     return found._replace(pairs=kept, notes=notes, unused=tuple(unused), rule=rule)
 
 
@@ -85,12 +88,16 @@ def _read_lying(rule: MaskRule, orientation: int, path: Path) -> np.ndarray:
     return np.ascontiguousarray(turned(rule(path), orientation))
 
 
-def _lying(seen: Sequence[Inspected], rule: MaskRule | None) -> bool:
-    """Whether the masks of photos that EXIF data turn lie as the photos are stored. Raise DataError if some do and some do not."""
+def _lying(seen: Sequence[Inspected], rule: MaskRule | None) -> tuple[bool, list[str]]:
+    """Whether the masks of photos that EXIF data turn lie as the photos are stored, and what to note on it.
+
+    Raise DataError if some do and some do not.
+    """
     evidence: dict[str, list[str]] = {}
     for each in seen:
-        if each.orientation != 1 and each.mask and each.mask.size[0] * each.mask.size[1] <= LARGEST_LOADED:
-            how = orientation_evidence(decode(each.pair.image_path, "L"), rule(each.pair.mask_path), each.orientation)
+        if each.orientation != 1 and each.mask:
+            image, mask = smaller(decode(each.pair.image_path, "L"), rule(each.pair.mask_path))
+            how = orientation_evidence(image, mask, each.orientation)
             evidence.setdefault(how, []).append(each.pair.image_path.name)
     if "stored" in evidence and "turned" in evidence:
         raise DataError(
@@ -98,7 +105,16 @@ def _lying(seen: Sequence[Inspected], rule: MaskRule | None) -> bool:
             f"{evidence['turned'][0]}), {len(evidence['stored'])} fit the photo as it is stored (such as that of {evidence['stored'][0]}); "
             "turn the pixels of the photos, remove the orientation from their EXIF data, and turn the masks likewise"
         )
-    return "stored" in evidence
+    unknown = evidence.get("unknown", [])
+    note = f"EXIF data turn {len(unknown)} photos whose contents do not show how their masks lie, such as {', '.join(unknown[:NAMED])}."
+    return "stored" in evidence, [LYING] * ("stored" in evidence) + [note] * bool(unknown)
+
+
+def _without_crack(rule: MaskRule | None, looks: Sequence[Look]) -> list[str]:
+    """A sentence on masks that are not black, but lack what ``mask_crack`` calls crack."""
+    without = [each for each in looks if rule and rule.kind in ("values", "colour") and not each.is_empty and not rule.count(each)]
+    words = rule.words.removesuffix(".") if rule else ""
+    return [f"By the rule ({words}), {named(without)} show no crack, although they are not black."] if without else []
 
 
 def _inspected(pair: Pair) -> Inspected:
@@ -133,7 +149,10 @@ def check_image(path: Path) -> tuple[tuple[int, int], int]:
     if size[0] * size[1] <= LARGEST_LOADED:
         with opened(path) as image:
             image.draft("L", (image.width // 8, image.height // 8))
+            bits = bits_of(image)
             image.load()
+            if bits > 8:
+                check_range(np.asarray(image).max() >> (bits - 8) * image.mode.startswith("I;16"), bits, path)
     return size, orientation
 
 
@@ -142,10 +161,17 @@ def _unreadable(path: Path, error: DataError) -> Unused:
     return Unused(path, "file that cannot be read as an image", "replace or remove it", seen)
 
 
-def _odd(each: Inspected, rule: MaskRule | None, choice: str) -> Unused | None:
-    """The problem of a mask that is grey like a photo, or that the rule reads as empty although the mask is not black."""
-    if rule and each.mask and each.mask.is_like_a_photo and choice == "auto":
+def _odd(each: Inspected, rule: MaskRule | None, is_auto: bool, doubts_photos: bool) -> Unused | None:
+    """The problem of a mask that is grey like a photo or nearly full, or that the rule reads as empty although the mask is not black."""
+    if rule and each.mask and each.mask.is_like_a_photo and doubts_photos:
         return Unused(each.pair.mask_path, "mask that is grey like a photo", "export a mask of two values")
+    if rule and each.mask and rule.counts(each.mask):
+        share = rule.count(each.mask) / (each.mask.size[0] * each.mask.size[1])
+        if share > (FULL if is_auto else 0.999):
+            fix = "invert the mask, or make it black if the photo shows no crack, or set mask_crack to bright if this is right"
+            return Unused(
+                each.pair.mask_path, "mask that is nearly all crack", fix if is_auto else fix.rpartition(",")[0], f"{100 * share:.0f} %"
+            )
     if not (each.mask and rule and rule.kind == "bright" and each.mask.top == 255) or rule.count(each.mask):
         return None
     brightest = max(each.mask.levels)

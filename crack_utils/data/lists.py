@@ -61,7 +61,8 @@ def read_lists(root: Path, found: Mapping[str, Sequence[Pair]], unused: Sequence
     """
     files, notes, listed, split_of = find_lists(root), [], {}, {}
     images = [_Image(pair.image_path, split, pair) for split, pairs in found.items() for pair in pairs]
-    images += [_Image(each.path, "all", None) for each in unused if each.path.suffix.lower() in readable_suffixes()]
+    lost = (each for each in unused if each.path.suffix.lower() in readable_suffixes() and not each.reason.startswith("mask "))
+    images += [_Image(each.path, "all", None) for each in lost]
     for split, path in files.items():
         reader = _Reader(path, split, (root, innermost(root), path.parent), images)
         listed[split] = reader.pairs()
@@ -153,7 +154,9 @@ class _Reader:
         tails = {image.path: shared_tail(parts[:-1], image.path.parts[:-1]) for image in known}
         best = [image for image in known if tails[image.path] == max(tails.values())]
         own = [image for image in best if image.split in (self.split, "all")]
-        return best[0] if len(best) == 1 else own[0] if len(own) == 1 else None
+        if len(best) == 1 or (best and all(image.pair is None for image in best)):  # none can be used: a photo and its damaged mask
+            return best[0]
+        return own[0] if len(own) == 1 else None
 
 
 def _stem(name: str) -> str:

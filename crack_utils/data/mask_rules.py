@@ -13,6 +13,7 @@ from crack_utils.data.masks import MIDDLE, NOISE, MaskRule, Pixels, is_softly_cr
 from crack_utils.errors import DataError
 
 MANY = 32  # more colours than any list of classes has
+FEW = 2  # grey values; smooth edges have more
 NAMED = 3  # files that a message names
 WAY = "mask_crack tells what is crack"
 
@@ -114,7 +115,7 @@ def find_rule(looks: Sequence[Look], choice: str = "auto") -> MaskRule:
         return _index(filled)
     if kinds == {"grey"} or all(each.is_jpeg for each in filled):
         others = [each for each in filled if not each.is_ones]
-        if others and len(others) < len(filled) and max(_levels(others)) > NOISE:
+        if others and len(others) < len(filled) and max(_levels(others)) > NOISE and 1 not in _levels(others):
             return dataclasses.replace(_grey(others), has_ones=True)
         return _grey(filled)
     return _colour(filled, kinds)
@@ -146,16 +147,23 @@ def _alpha(filled: Sequence[Look]) -> MaskRule:
 
 def _index(filled: Sequence[Look]) -> MaskRule:
     numbers, colours = _levels(filled), _sum(each.colours for each in filled)
-    if len(numbers) == 2:
+    shades = {(number, shade) for each in filled for number, shade in _palette(each).items()}
+    is_one_palette = len(dict(shades)) == len(shades)
+    if len(numbers) == 1:
+        raise DataError(f"all pixels of {named(filled)} have one value, {next(iter(numbers))}; check how the masks were exported")
+    if len(numbers) == 2 and is_one_palette:
         low, high = sorted(numbers)
-        brightness = {number: max(bytes.fromhex(shade)) for each in filled for number, shade in _palette(each).items()}
+        brightness = {number: max(bytes.fromhex(shade)) for number, shade in shades}
         if brightness.get(low, 0) <= brightness.get(high, 255):
             return MaskRule("values", values=(high,), seen=f"the masks have a palette, of which they use numbers {low} and {high}")
-    elif len(numbers) == 1:
-        raise DataError(f"all pixels of {named(filled)} have one value, {next(iter(numbers))}; check how the masks were exported")
+    if len(colours) == 2 and "000000" in colours:
+        (crack,) = colours.keys() - {"000000"}
+        return MaskRule("colour", colour=tuple(bytes.fromhex(crack)), seen=f"the masks have palettes with two colours, 000000 and {crack}")
+    numbered = f", such as {max(number for number, shade in shades if shade != '000000')}" if len(colours) > 1 and shades else ""
+    way = f"the numbers{numbered}, or a colour" if is_one_palette else "a colour"
     raise DataError(
-        f"{named(filled)} have a palette and use its numbers {_listed(numbers)} (colours {_listed(colours)}), so crack can be "
-        f"several of them; {WAY}: the numbers, such as {max(numbers)}, or a colour"
+        f"{named(filled)} have {'a palette and use its' if is_one_palette else 'palettes that differ, with'} numbers {_listed(numbers)} "
+        f"(colours {_listed(colours)}), so crack can be several of them; {WAY}: {way}"
     )
 
 
@@ -200,12 +208,29 @@ def _grey(filled: Sequence[Look]) -> MaskRule:
             f"{100 * between / pixels:.0f} % of the mask pixels are grey, neither black nor white, as in photos: "
             f"{named([each for each in filled if each.is_like_a_photo])}; export masks of two values, or {WAY}: bright or dark"
         )
-    if not is_jpeg and (max(levels) <= NOISE or (len(levels) <= MANY and sum(each.inside for each in filled) > between / 5)):
+    inside = sum(each.inside for each in filled)
+    if (_is_of_classes(filled, top) or (len(levels) <= MANY and inside > between / 5)) if not is_jpeg else _has_a_third_value(levels):
+        numbers = f"the values, such as {max(levels)}{', or bright' if max(levels) > top // 2 else ''}"
         raise DataError(
             f"{named(filled)} have the values {_listed(levels)} in whole areas, so crack can be several of them; "
-            f"{WAY}: the values, such as {max(levels)}, or bright"
+            f"{WAY}: {'bright or dark' if is_jpeg else numbers}"
         )
     return _smooth(filled, levels, is_jpeg)
+
+
+def _is_of_classes(looks: Sequence[Look], top: int) -> bool:
+    """Whether the values of masks with three values or more number classes: all small but for white, or too few for smooth edges."""
+    levels = _levels([each for each in looks if len(each.levels) > 2])
+    grey, near_white = [value for value in levels if NOISE < value < top - NOISE], any(top - NOISE <= value < top for value in levels)
+    is_small = any(0 < value <= NOISE for value in levels) and not grey and not near_white
+    return bool(levels) and (is_small or max(levels) <= top // 257 or 0 < len(grey) <= FEW)
+
+
+def _has_a_third_value(levels: Counter[int]) -> bool:
+    """Whether most of the grey pixels of JPEG masks lie around one value in the middle, as a third class makes them."""
+    grey = {value: count for value, count in levels.items() if NOISE < value < 255 - NOISE}
+    around = (sum(count for value, count in grey.items() if abs(value - middle) <= NOISE) for middle in range(64, 192))
+    return bool(grey) and max(around) > 0.6 * sum(grey.values())
 
 
 def _smooth(filled: Sequence[Look], levels: Counter[int], is_jpeg: bool) -> MaskRule:

@@ -132,8 +132,12 @@ class MaskRule:
         ones = "; in masks of the values 0 and 1, a pixel of value 1 is crack" if self.has_ones else ""
         return f"{self.seen + '; ' if self.seen else ''}{crack}{ones}."
 
+    def counts(self, look: "Look") -> bool:
+        """Whether :meth:`count` is right for a mask. The levels of a palette are no grey values."""
+        return look.kind != "index" or self.kind in ("alpha", "values", "colour")
+
     def count(self, look: "Look") -> int:
-        """The number of crack pixels of a mask, from what the mask holds. Not for bright and dark masks of several colours."""
+        """The number of crack pixels of a mask, from what the mask holds."""
         if self.kind == "alpha":
             return sum(look.colours.values()) if look.kind == "alpha" else 0
         if self.kind == "colour":

@@ -1,12 +1,15 @@
-"""Whether the two numbers at the end of names are offsets of crops, or number photos."""
+"""Which images are crops of one photo: whether numbers at the end of names are offsets, and whether equal names mean one photo."""
 
 import dataclasses
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+from scipy import ndimage
 
 from crack_utils.data.crops import OFFSETS, Pair
 from crack_utils.data.photos import decode, read_size
@@ -14,6 +17,8 @@ from crack_utils.errors import DataError
 
 COMPARED = 2  # overlaps that are compared for each photo
 SMALLEST_OVERLAP = 4  # pixels of the shorter side of an overlap that is compared
+COMPARED_NAMES = 5  # names that several folders share and whose photos are compared
+JOINED = 0.5  # correlation of the edges of neighbouring tiles
 ALIKE = 0.7  # correlation of two pictures of one piece of road
 
 
@@ -46,6 +51,41 @@ def _has_offsets(pair: Pair) -> bool:
     return pair.ending == OFFSETS and pair.photo != pair.image_path.stem
 
 
+def settle_names(pairs: Sequence[Pair], root: Path) -> list[Pair]:
+    """The pairs, where photos of one name in several folders count as different photos if their pictures differ, as in sets that number
+    the photos of each split anew. Some of these photos are compared.
+    """
+    by_photo = defaultdict(list)
+    for pair in pairs:
+        if pair.photo == pair.image_path.stem:
+            by_photo[pair.photo].append(pair)
+    shared = {photo: those for photo, those in by_photo.items() if len({pair.image_path.parent for pair in those}) > 1}
+    if not shared or any(_look_alike(*those[:2]) for those in list(shared.values())[:COMPARED_NAMES]):
+        return list(pairs)
+
+    def placed(pair: Pair) -> Pair:
+        return dataclasses.replace(pair, folder=pair.image_path.parent.relative_to(root).as_posix())
+
+    return [placed(pair) if pair in shared.get(pair.photo, ()) else pair for pair in pairs]
+
+
+def _look_alike(one: Pair, other: Pair) -> bool:
+    """Whether two photos are one picture, by small copies. A photo that cannot be read is named later."""
+    try:
+        small = [cv2.resize(decode(pair.image_path, "L"), (32, 32), interpolation=cv2.INTER_AREA).astype(float) for pair in (one, other)]
+    except DataError:
+        return True
+    return min(each.std() for each in small) < 1 or bool(np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > ALIKE)
+
+
+def names_notes(pairs: Sequence[Pair]) -> list[str]:
+    """Sentences on what the names were taken to mean."""
+    numbered, placed = sum(not pair.ending for pair in pairs), sum(bool(pair.folder) for pair in pairs)
+    alone = f"{numbered} images have names that end in two numbers which cannot be offsets. Each counts as a photo of its own."
+    apart = f"{placed} images share their names with images of other folders, but differ from them. They count as different photos."
+    return [*filter(None, [offsets_note(pairs)]), *[alone] * bool(numbered), *[apart] * bool(placed)]
+
+
 def offsets_note(pairs: Sequence[Pair]) -> str | None:
     """The sentence that says how many images count as crops of one photo; None if there are none."""
     crops = defaultdict(set)
@@ -57,10 +97,33 @@ def offsets_note(pairs: Sequence[Pair]) -> str | None:
 
 
 def _can_be_crops(crops: Sequence[Pair]) -> bool:
-    """Whether the numbers can be offsets: x and y, or y and x."""
+    """Whether the numbers can be offsets or rows and columns: x and y, or y and x."""
     boxes = list(_boxes(crops))
     turned = [box._replace(left=box.top, top=box.left) for box in boxes]
-    return not boxes or any(_have_one_size(each) and all(map(_show_the_same, *_overlaps(each))) for each in (boxes, turned))
+    ways = (boxes, turned) if boxes else ()
+    return not boxes or any(_is_grid(each) or (_have_one_size(each) and all(map(_show_the_same, *_overlaps(each)))) for each in ways)
+
+
+def _is_grid(boxes: Sequence[_Box]) -> bool:
+    """Whether the numbers are rows and columns (``top`` and ``left``) of tiles of one photo: the pictures go on from tile to tile."""
+    at = {(box.top, box.left): box for box in boxes}
+    if len({(box.width, box.height) for box in boxes}) > 1 or min(len({place[i] for place in at}) for i in (0, 1)) < 2:
+        return False
+    beside = [(one, at[top, left + 1], False) for (top, left), one in at.items() if (top, left + 1) in at]
+    below = [(one, at[top + 1, left], True) for (top, left), one in at.items() if (top + 1, left) in at]
+    joints = [_agreement(*joint) for joint in (*beside[:COMPARED], *below[:COMPARED])]
+    return bool(joints) and float(np.median(joints)) > JOINED
+
+
+def _agreement(one: _Box, other: _Box, is_below: bool) -> float:
+    """The correlation of the last rows or columns of a picture with the first ones of the next."""
+    try:
+        last, first = (np.atleast_2d(decode(box.pair.image_path, "L").astype(float)) for box in (one, other))
+    except DataError:  # decoding names this file later
+        return 1.0
+    last, first = (last, first) if is_below else (last.T, first.T)
+    edges = [ndimage.gaussian_filter1d(edge.mean(axis=0), 2) for edge in (last[-2:], first[:2])]
+    return float(np.corrcoef(*edges)[0, 1]) if min(edge.std() for edge in edges) > 0 else 0.0
 
 
 def _boxes(crops: Sequence[Pair]) -> Iterator[_Box]:

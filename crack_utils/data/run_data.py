@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,13 +12,16 @@ from crack_utils.data.crops import CUT_SIZE, SPLITS, Pair, Unused, cut, read_cro
 from crack_utils.data.dataset import CropDataset, crack_weights
 from crack_utils.data.inspection import inspect, notes_of_unused
 from crack_utils.data.layouts import layout_of
-from crack_utils.data.layouts.folders import Found, find_negatives
+from crack_utils.data.layouts.files import left_over, walk
+from crack_utils.data.layouts.folders import Found, find_negatives, unused_negatives
 from crack_utils.data.leaks import Leaks, find_leaks
 from crack_utils.data.offsets import settle_offsets
 from crack_utils.data.photos import read_size
 from crack_utils.data.sample import ensure_sample, is_drawn
 from crack_utils.data.splits import FoundSplits, Pairs, find_splits, in_photo_order, keep_apart, keep_disjoint, limit_by_photo
 from crack_utils.errors import DataError
+
+LEFT_BY = "use_negatives, evaluate_negatives, train_negatives"  # the parameters that leave out crack-free images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +62,24 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
     negatives_root = Path(params.negatives_root or root / "negatives")
     if params.negatives_root and not negatives_root.is_dir():
         raise DataError(f"negatives_root {negatives_root} is not a folder; give a folder of images, or one with train/, val/ and test/")
-    check = functools.partial(inspect, root, params)
+    negatives = _negatives(params, root, negatives_root)
+
+    def check(found: Found) -> Found:
+        """Look through the pairs and the crack-free images together, so that one message names all problems."""
+        known = {pair.image_path for those in negatives.pairs.values() for pair in those} | {each.path for each in negatives.unused}
+        unused = [each for each in found.unused if each.path not in known and not _is_inside(each.path, negatives_root, root)]
+        joined = {f"negatives of {split}": those for split, those in negatives.pairs.items()}
+        checked = inspect(root, params, found._replace(pairs=found.pairs | joined, unused=(*unused, *negatives.unused)))
+        negatives.pairs.update({split: checked.pairs.pop(f"negatives of {split}") for split in SPLITS})
+        return checked
+
     found = find_splits(root, params.dataset, params.split_seed, params.mask_crack, check)
-    negatives = _negatives(params, negatives_root, [pair for those in found.pairs.values() for pair in those])
-    pairs, notes = _selected(params, found, negatives.pairs)
-    used = {pair.image_path for those in negatives.pairs.values() for pair in those} | {each.path for each in negatives.unused}
-    unused = (*(each for each in found.unused if each.path not in used), *negatives.unused)
+    if layout_of(params.dataset).is_own:
+        settled = iter(
+            settle_offsets([pair for split in SPLITS for pair in negatives.pairs[split]], [*itertools.chain(*found.pairs.values())])
+        )
+        negatives.pairs.update({split: [next(settled) for _ in negatives.pairs[split]] for split in SPLITS})
+    (pairs, notes), unused = _selected(params, found, negatives.pairs), found.unused
     height, width = params.input_height, params.input_width
     own = own_size(pairs["train"]) if height is None or width is None else (height, width)
     input_size = height or own[0], width or own[1]
@@ -85,17 +101,23 @@ def _notes_of(params: RunParameters) -> Iterator[str]:
         yield f"This is a trial with at most {params.images_per_split} images of each split (images_per_split)."
 
 
-def _negatives(params: RunParameters, negatives_root: Path, known: Sequence[Pair]) -> Found:
-    """The crack-free images that join the splits, as the parameters ask. ``known`` are the pairs of the data set."""
+def _is_inside(path: Path, negatives_root: Path, root: Path) -> bool:
+    """Whether a file belongs to a folder of crack-free images inside the data set's folder that has another name than usual."""
+    return negatives_root != root / "negatives" and path.is_relative_to(negatives_root)
+
+
+def _negatives(params: RunParameters, root: Path, negatives_root: Path) -> Found:
+    """The crack-free images that join the splits, as the parameters ask, and the other files of their folder."""
     layout = layout_of(params.dataset)
     joined = [split for split in SPLITS if (params.use_negatives if split == "train" else params.evaluates_negatives)]
     found = {split: [layout.describe(pair) for pair in find_negatives(negatives_root, split)] for split in SPLITS}
-    if layout.is_own:
-        settled = iter(settle_offsets([pair for split in SPLITS for pair in found[split]], known))
-        found = {split: [next(settled) for _ in found[split]] for split in SPLITS}
     reason = "crack-free image that the run does not use (use_negatives, evaluate_negatives)"
-    unused = tuple(Unused(pair.image_path, reason) for split in SPLITS if split not in joined for pair in found[split])
-    return inspect(negatives_root, params, Found({split: found[split] if split in joined else [] for split in SPLITS}, unused=unused))
+    unused = [Unused(pair.image_path, reason) for split in SPLITS if split not in joined for pair in found[split]]
+    if negatives_root != root / "negatives" and joined:
+        unused += unused_negatives(negatives_root)
+        files, used = walk(negatives_root), {pair.image_path for split in joined for pair in found[split]}
+        unused += left_over(negatives_root, files, used, unused, {path.parent for path in files})
+    return Found({split: found[split] if split in joined else [] for split in SPLITS}, unused=tuple(unused))
 
 
 def _selected(params: RunParameters, found: FoundSplits, negatives: Pairs) -> tuple[Pairs, list[str]]:
@@ -108,9 +130,13 @@ def _selected(params: RunParameters, found: FoundSplits, negatives: Pairs) -> tu
             pairs[split] = [crop for crops in photos for crop in crops]
             if n_cut := sum(len(crops) > 1 for crops in photos):
                 notes.append(f"Large photos of {split} that were cut into crops of about {CUT_SIZE[1]} x {CUT_SIZE[0]} pixels: {n_cut}.")
-        stem, times = Counter(pair.stem for pair in pairs[split]).most_common(1)[0]
-        if times > 1:
-            raise DataError(f"{times} images of {split} are named {stem}; rename them, because names must differ within a split")
+        stems = Counter(pair.stem for pair in pairs[split])
+        if same := [pair.image_path for pair in pairs[split] if stems[pair.stem] > 1]:
+            shown = ", ".join(str(path) for path in sorted(same, key=lambda path: path.stem)[:4])
+            raise DataError(
+                f"{len(same)} images of {split} share their names with others of this split ({shown}{', ...' if len(same) > 4 else ''}); "
+                "rename them, because names must differ within a split"
+            )
     apart = keep_apart(pairs, found.drawn)
     if n_left := sum(len(pairs[split]) - len(apart[split]) for split in SPLITS):
         notes.append(f"Crack-free images left out because cracked crops of their photo are in another split: {n_left}.")
@@ -135,7 +161,10 @@ def _decode(data: RunData, split: str) -> CropDataset:
     asked = params.train_negatives if is_train and wanted else None
     negatives = [crop.pair for crop in crops if not crop.has_crack] if wanted else []  # only decoding shows them: masks may be empty
     kept = set(in_photo_order(negatives, params.split_seed)[:asked])
+    left = [crop.pair for crop in crops if not crop.has_crack and crop.pair not in kept]
     crops = [crop for crop in crops if crop.has_crack or crop.pair in kept]
+    if left:
+        notes.append(f"Crack-free images of {split} that the run does not use ({LEFT_BY}): {len(left)}.")
     if not any(crop.has_crack for crop in crops):
         raise DataError(f"no image of {split} in {data.root} has a crack; check the masks and how they are read (mask_crack)")
     if asked and len(negatives) < asked:
@@ -152,4 +181,6 @@ def _decode(data: RunData, split: str) -> CropDataset:
     if is_train:  # the crops that judge the network stay as they are
         weigh = functools.partial(crack_weights, w_max=params.w_max, power=params.w_power) if params.weighted_segmentation_loss else None
         options = {"dilate": params.dilate, "parts": params.augmentation_parts.split(), "weigh": weigh}
-    return CropDataset(crops, data.input_size, notes=tuple(notes), **options)
+    reason = f"crack-free image of {split} that the run does not use ({LEFT_BY})"
+    unused = tuple(Unused(path, reason) for pair in left for path in (pair.image_path, pair.mask_path) if path and not pair.box)
+    return CropDataset(crops, data.input_size, notes=tuple(notes), unused=unused, **options)

@@ -11,7 +11,7 @@ from crack_utils.data.layouts.files import ELSEWHERE, NO_PAIR, is_image_name, le
 from crack_utils.data.layouts.folders import NEGATIVES, find_negatives, unused_negatives
 from crack_utils.data.lists import Lists, read_lists
 from crack_utils.data.masks import MaskRule
-from crack_utils.data.offsets import offsets_note, settle_offsets
+from crack_utils.data.offsets import names_notes, settle_names, settle_offsets
 from crack_utils.errors import DataError
 
 Pairs = dict[str, list[Pair]]  # by split
@@ -46,8 +46,9 @@ def find_splits(
     pairs, notes = dict(checked.pairs), list(checked.notes)
     if layout.is_own:
         settled = iter(settle_offsets([pair for those in pairs.values() for pair in those] + negatives))
-        pairs = {split: [next(settled) for _ in those] for split, those in pairs.items()}
-        notes += [note] if (note := offsets_note([pair for those in pairs.values() for pair in those])) else []
+        named = iter(settle_names([next(settled) for those in pairs.values() for _ in those], root))
+        pairs = {split: [next(named) for _ in those] for split, those in pairs.items()}
+        notes += names_notes([pair for those in pairs.values() for pair in those])
     pairs, missing, more = _with_drawn(root, layout, pairs, seed)
     return FoundSplits(pairs, missing, (*notes, *more), checked.unused, checked.rule)
 

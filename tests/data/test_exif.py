@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from crack_utils.data.exif import orientation_evidence, stored_rows, turned
+from crack_utils.data.exif import orientation_evidence, smaller, stored_rows, turned
 
 
 def scene(size, seed=0):
@@ -32,6 +32,14 @@ def test_the_placement_of_a_mask_is_told_by_its_size_or_by_the_dark_crack(orient
     shown = turned(stored, orientation)
     assert orientation_evidence(shown, mask, orientation) == "stored"
     assert orientation_evidence(np.repeat(shown[..., None], 3, 2), turned(mask, orientation), orientation) == "turned"
+
+
+def test_a_bright_sealed_crack_and_a_very_large_photo_tell_too():
+    grey, mask = scene((128, 128))
+    assert orientation_evidence(turned(255 - grey, 3), mask, 3) == "stored"
+    image, small = smaller(np.kron(turned(grey, 3), np.ones((20, 20), np.uint8)), np.kron(mask, np.ones((20, 20), bool)))
+    assert image.shape == small.shape == (1280, 1280)
+    assert orientation_evidence(image, small, 3) == "stored"
 
 
 def test_what_cannot_be_told_is_unknown_and_another_size_fits_neither():

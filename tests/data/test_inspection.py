@@ -100,12 +100,32 @@ def test_masks_of_turned_photos_that_disagree_are_refused(tmp_path):
         find_data(small_params(tmp_path, dataset="folder"), tmp_path)
 
 
+def test_masks_of_turned_photos_whose_contents_tell_nothing_are_noted(tmp_path):
+    root = write_folder(tmp_path / "own", photos=6, crops=1)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    for path in (root / "images").iterdir():
+        Image.new("L", (128, 64), 140).save(path, exif=exif)
+    notes = find_data(small_params(root, dataset="folder"), tmp_path).notes
+    assert any(note.startswith("EXIF data turn 6 photos whose contents do not show how their masks lie, such as IMG_") for note in notes)
+
+
+def test_values_of_cameras_that_would_be_nearly_black_belong_to_the_one_message(tmp_path):
+    root = write_folder(tmp_path / "own", photos=6, crops=1)
+    for name in ("IMG_20240101_120001", "IMG_20240101_120004"):
+        (root / f"images/{name}.jpg").unlink()
+        Image.fromarray(np.full((64, 128), 4000, np.uint16)).save(root / f"images/{name}.png")
+    with pytest.raises(DataError, match=r"2 x file that cannot be read as an image \(IMG_20240101_120001\.png .*all its values lie below"):
+        find_data(small_params(root, dataset="folder"), tmp_path)
+    assert sum(map(len, find_data(small_params(root, dataset="folder", on_bad_data="skip"), tmp_path).pairs.values())) == 4
+
+
 def test_a_crack_free_image_that_cannot_be_read_is_skipped_too(tmp_path):
     root = write_folder(tmp_path / "own", photos=6, crops=1)
     write_pair(root / "negatives/train/a.jpg")
     write_pair(root / "negatives/train/b.jpg")
     (root / "negatives/train/b.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"in .*negatives, 1 x file that cannot be read as an image \(b\.jpg"):
+    with pytest.raises(DataError, match=r"in .*own, 1 x file that cannot be read as an image \(b\.jpg"):
         find_data(small_params(root, dataset="folder"), tmp_path)
     data = find_data(small_params(root, dataset="folder", on_bad_data="skip"), tmp_path)
     assert [pair.stem for pair in data.pairs["train"] if pair.mask_path is None] == ["a"]

@@ -194,6 +194,12 @@ def test_numbered_photos_of_a_label_tool_are_photos_and_a_linked_folder_is_follo
     assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 9, "val": 1, "test": 2}
 
 
+def test_a_label_that_says_no_crack_is_background(tmp_path):
+    write_photos(tmp_path, "a.jpg")
+    write_labelme(tmp_path / "a.json", [labelme_shape("polygon", TRIANGLE, "Crack"), labelme_shape("polygon", BAR, "non-crack")])
+    check(find(tmp_path, "labelme"), {"a.jpg": inside(TRIANGLE)})
+
+
 def test_labels_that_cover_more_than_half_stop_the_run_unless_told_otherwise(tmp_path):
     write_photos(tmp_path, "a.jpg", "b.jpg")
     road = [(0, 0), (SIZE[1], 0), (SIZE[1], SIZE[0]), (0, SIZE[0])]

@@ -27,6 +27,19 @@ def test_lists_fix_the_splits(tmp_path, line):
     assert find_splits(root, "folder").drawn == ("val",)
 
 
+def test_a_list_of_names_passes_over_damaged_files_and_stops_at_missing_ones(tmp_path):
+    root = write_folder(tmp_path / "own", photos=9, crops=1)
+    names = sorted(path.stem for path in (root / "images").iterdir())
+    for split, part in (("train", names[:5]), ("val", names[5:7]), ("test", names[7:])):
+        (root / f"{split}.txt").write_text("\n".join(part))
+    for spoilt in (root / "images" / f"{names[0]}.jpg", root / "masks" / f"{names[1]}.png"):
+        spoilt.write_bytes(b"")
+    assert stems(find_splits(root, "folder").pairs["train"]) == names[2:5]
+    (root / "images" / f"{names[0]}.jpg").unlink()
+    with pytest.raises(DataError, match=rf"train\.txt names images that are not there.*line 1: {names[0]}"):
+        find_splits(root, "folder")
+
+
 def test_a_list_of_one_split_leaves_the_folders_of_the_others(tmp_path):
     write_dataset(tmp_path, train=4, negatives=0)
     stem = sorted(path.stem for path in (tmp_path / "traincrop").glob("*.jpg"))[0]

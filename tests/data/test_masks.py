@@ -61,6 +61,19 @@ def classes(mask):
     return Image.fromarray(mask + 2 * np.roll(mask, 25, axis=0).astype(np.uint8))
 
 
+def bordered(mask):
+    wide = ndimage.binary_dilation(mask)
+    return Image.fromarray(np.where(mask, 1, 255 * wide).astype(np.uint8))
+
+
+def values_of_two(low, high, dtype=np.uint8):
+    def draw(mask):
+        other = np.roll(mask, 25, axis=0)
+        return Image.fromarray(np.where(mask, high, low * other).astype(dtype))
+
+    return draw
+
+
 def write_set(root, *draws, n=6, suffix=".png", **options):
     """Photos with masks that ``draws`` make in turn. Returns the true masks by name."""
     truths = {}
@@ -117,7 +130,20 @@ REFUSED = {
     "inverted": (values(255, 0), r"so 9\d % of all mask pixels are crack, .* inverted or full .*6 masks .*; set mask_crack to dark"),
     "inverted zeros and ones": (values(1, 0), r"9\d % of all mask pixels are crack"),
     "white all over": (lambda mask: Image.new("L", mask.shape[::-1], 255), "have one value, 255"),
-    "a palette whose first colour is white": (palette(1, [(255, 255, 255), (0, 0, 0)]), r"palette and use its numbers 0 .* 1 .*mask_crack"),
+    "a palette whose first colour is white": (
+        palette(1, [(255, 255, 255), (0, 0, 0)]),
+        r"palettes with two colours, 000000 and ffffff; .* 9\d % of all",
+    ),
+    "classes with a border that does not count": (
+        bordered,
+        r"values 0 .* 1 .* 255 .* in whole areas, so crack can be several .*: the values",
+    ),
+    "thin classes": (values_of_two(85, 255), r"values 0 .* 85 .* in whole areas"),
+    "16 bit classes": (values_of_two(30000, 65535, np.uint16), r"values 0 .* 30000 .* in whole areas"),
+    "16 bit numbers": (
+        values_of_two(20, 27, np.uint16),
+        r"values 0 .* 27 .*the values, such as 27$|values 0 .* 27 .*the values, such as 27\.",
+    ),
     "classes": (classes, r"values 0 \(\d+ %\), [12] .* in whole areas, so crack can be several"),
     "red on white": (coloured((255, 0, 0), 255), r"colours ffffff \(\d+ %\), ff0000 .*a colour, such as ff0000"),
     "a photo": (
@@ -182,6 +208,39 @@ def test_a_rule_holds_for_the_set_not_for_a_file(tmp_path):
     truths = write_set(tmp_path / "ones", values(0, 255), values(0, 1))
     for name, mask in read(tmp_path / "ones").items():
         np.testing.assert_array_equal(mask, truths[name])
+
+
+def test_palettes_that_number_two_colours_differently_are_read_by_colour(tmp_path):
+    truths = write_set(tmp_path, palette(1, [(0, 0, 0), (255, 255, 255)]), lambda mask: palette(1, [(255, 255, 255), (0, 0, 0)])(~mask))
+    for name, mask in read(tmp_path).items():
+        np.testing.assert_array_equal(mask, truths[name])
+    write_set(tmp_path / "more", palette(1, VOC), palette(2, VOC), palette(1, [(0, 0, 0), (9, 9, 9), (128, 0, 0)]))
+    with pytest.raises(
+        DataError, match=r"have palettes that differ, with numbers .* mask_crack tells what is crack: a colour$|: a colour\."
+    ):
+        found(tmp_path / "more")
+
+
+def test_a_mask_that_is_inverted_among_others_is_named(tmp_path):
+    write_set(tmp_path, values(0, 255), values(0, 255), values(255, 0))
+    with pytest.raises(
+        DataError, match=r"2 x mask that is nearly all crack \(wall2a\.png \(9\d %\), wall5a\.png \(9\d %\)\): invert the mask"
+    ):
+        found(tmp_path)
+    write_set(tmp_path / "dark", values(255, 0))
+    Image.new("L", (128, 64)).save(tmp_path / "dark/masks/wall5a.png")  # meant as a photo without a crack
+    with pytest.raises(DataError, match=r"1 x mask that is nearly all crack \(wall5a\.png \(100 %\)\)"):
+        found(tmp_path / "dark", mask_crack="dark")
+
+
+def test_with_mask_crack_a_photo_among_the_masks_and_masks_without_the_value_are_named(tmp_path):
+    truths = write_set(tmp_path, values(0, 255))
+    photo(truths["wall3a"]).save(tmp_path / "masks/wall3a.png")
+    with pytest.raises(DataError, match=r"1 x mask that is grey like a photo \(wall3a\.png\)"):
+        found(tmp_path, mask_crack="bright")
+    write_set(tmp_path / "ones", values(0, 1), values(0, 1), values(0, 255))
+    notes = found(tmp_path / "ones", mask_crack="1").notes
+    assert notes[0].endswith("a pixel of value 1 is crack), 2 masks (wall2a.png, wall5a.png) show no crack, although they are not black.")
 
 
 def test_a_photo_among_the_masks_is_named(tmp_path):

@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 from conftest import small_params, write_dataset, write_pair
-from made_data import write_merged, write_twins
+from made_data import write_folder, write_merged, write_twins
 from PIL import Image
 
 from crack_utils.config import parse_parameters
@@ -73,6 +73,38 @@ def test_negatives_may_lie_elsewhere_and_missing_ones_are_noted(tmp_path):
     assert elsewhere.notes == elsewhere.split("train").notes == ()
     with pytest.raises(DataError, match=r"negatives_root .*nowhere is not a folder"):
         find_data(small_params(root, negatives_root=str(tmp_path / "nowhere")), tmp_path)
+
+
+def test_every_file_of_a_folder_of_crack_free_images_is_used_or_named(tmp_path):
+    root = write_dataset(tmp_path / "d", negatives=0)
+    for name in ("train/a.jpg", "train/b.jpg", "beside.jpg"):
+        write_pair(tmp_path / "sound" / name)
+    (tmp_path / "sound/train/empty.jpg").touch()
+    (tmp_path / "sound/train/raw.dng").write_bytes(b"raw")
+    given = {"negatives_root": str(tmp_path / "sound")}
+    with pytest.raises(
+        DataError, match=r"(?s)crack-free image beside .*beside\.jpg.*file of 0 bytes \(empty\.jpg\).*raw photo, \.dng \(raw\.dng\)"
+    ):
+        find_data(small_params(root, **given), tmp_path)
+    data = find_data(small_params(root, **given, on_bad_data="skip"), tmp_path)
+    assert sorted(each.path.name for each in data.unused) == ["beside.jpg", "empty.jpg", "raw.dng"]
+    assert sum(pair.mask_path is None for pair in data.pairs["train"]) == 2
+
+
+def test_crack_free_images_in_a_folder_of_another_name_are_used_when_it_is_named(tmp_path):
+    root = write_folder(tmp_path / "own", photos=6, crops=1)
+    write_pair(root / "Negative/a.png", seed=9)
+    with pytest.raises(DataError, match="name it in negatives_root"):
+        find_data(small_params(root, dataset="folder"), tmp_path)
+    data = find_data(small_params(root, dataset="folder", negatives_root=str(root / "Negative")), tmp_path)
+    assert [pair.stem for pair in data.pairs["train"] if pair.mask_path is None] == ["a"] and data.unused == ()
+
+
+def test_crack_free_images_that_parameters_leave_out_are_counted_and_listed(tmp_path):
+    root = write_folder(tmp_path / "own", photos=10, crops=1, cracked=6)
+    facts = data_facts(find_data(small_params(root, dataset="folder", use_negatives=False, evaluate_negatives=False), tmp_path))
+    assert len([reason for _, reason, _ in facts["unused"] if reason.startswith("crack-free image of ")]) == 8
+    assert sum(note.startswith("Crack-free images of ") for note in facts["notes"]) >= 1
 
 
 def test_a_folder_of_crack_free_images_alone_is_trains(tmp_path):

@@ -52,7 +52,9 @@ def test_numbers_that_cannot_be_offsets_number_photos(tmp_path):
             write_pair(tmp_path / kind / f"images/{kind.format(i)}.jpg", tmp_path / kind / f"masks/{kind.format(i)}.png", seed=i)
         found = find_splits(tmp_path / kind, "folder")
         assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 6, "val": 1, "test": 2}
-        assert len({pair.photo for pairs in found.pairs.values() for pair in pairs}) == 9 and len(found.notes) == 1
+        assert len({pair.photo for pairs in found.pairs.values() for pair in pairs}) == 9
+        alone = "9 images have names that end in two numbers which cannot be offsets. Each counts as a photo of its own."
+        assert found.notes[:-1] == (() if kind in ("site{}_1_2", "{}_1_7", "IMG_20240501_{}", "DJI_000{}_5") else (alone,))
 
 
 @pytest.mark.parametrize("order", ["{x}_{y}", "{y}_{x}"])
@@ -95,6 +97,36 @@ def test_negatives_are_crops_of_photos_as_their_data_set_names_them(tmp_path):
     write_pair(tmp_path / "negatives/train/11400-7.jpg")
     (negative,) = (pair for pair in find_data(small_params(tmp_path, dataset="deepcrack"), tmp_path).pairs["train"] if not pair.mask_path)
     assert negative.photo == "11400"
+
+
+def test_tiles_numbered_by_row_and_column_are_parts_of_one_photo(tmp_path):
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        shades = np.kron(rng.normal(140, 25, (8, 16)), np.ones((24, 24)))
+        for row, column in itertools.product(range(3), range(3)):
+            part = np.s_[64 * row : 64 * row + 64, 128 * column : 128 * column + 128]
+            (tmp_path / "images").mkdir(exist_ok=True)
+            Image.fromarray(shades[part].clip(0, 255).astype(np.uint8)).save(tmp_path / f"images/road{number}_{row}_{column}.png")
+            write_pair(tmp_path / "other.png", tmp_path / f"masks/road{number}_{row}_{column}.png", seed=number + row)
+    found = find_splits(tmp_path, "folder")
+    assert {len({pair.photo for pair in pairs}) for pairs in found.pairs.values()} == {1, 2}
+    assert found.notes[0].startswith("36 images count as crops of 4 photos")
+
+
+def test_photos_that_each_split_numbers_anew_are_different_photos_if_they_differ(tmp_path):
+    for i, split in enumerate(("train", "test")):
+        for number in range(1, 7):
+            shades = np.kron(np.random.default_rng(10 * i + number).normal(140, 30, (4, 8)), np.ones((16, 16)))
+            write_pair(tmp_path / f"{split}/images/{number}.png", tmp_path / f"{split}/masks/{number}.png", seed=number)
+            Image.fromarray(shades.clip(0, 255).astype(np.uint8)).save(tmp_path / f"{split}/images/{number}.png")
+    found = find_splits(tmp_path, "folder")
+    assert len({pair.photo for pairs in found.pairs.values() for pair in pairs}) == 12
+    assert (
+        found.notes[0] == "12 images share their names with images of other folders, but differ from them. They count as different photos."
+    )
+    for number in range(1, 7):
+        (tmp_path / f"test/images/{number}.png").write_bytes((tmp_path / f"train/images/{number}.png").read_bytes())
+    assert len({pair.photo for pairs in find_splits(tmp_path, "folder").pairs.values() for pair in pairs}) == 6
 
 
 def closeness(drawn, missing):

@@ -23,6 +23,7 @@ from crack_utils.data.photos import read_size
 from crack_utils.errors import DataError
 
 BACKGROUND = {"__ignore__", "_background_", "background"}  # names that tools give to what is no object
+NO_CRACK = re.compile(r"\b(no|non|not|un|without)[ _-]?crack|crack[ _-]?(free|less)")
 SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(SPLIT_WORDS)})(?![a-z])")
 ROBOFLOW_ENDING = rf"({OFFSETS})?(_[a-zA-Z]+)?\.rf\.[^_.]+"  # Roboflow calls its copies of x.jpg x_jpg.rf.HASH.jpg
 NO_ANNOTATION = "annotate and export it, or move it to negatives/train if it shows no crack, or remove it"
@@ -56,7 +57,8 @@ class Labels:
         names = sorted(name for name in self.counts if name.lower() not in BACKGROUND)
         numbers = {name: self.numbers.get(name) or {i} for i, name in enumerate(names, start=1)}
         if mask_crack == "auto":
-            chosen = [name for name in names if "crack" in name.lower()] or (names if len(names) < 2 else [])
+            chosen = [name for name in names if "crack" in name.lower() and not NO_CRACK.search(name.lower())]
+            chosen = chosen or (names if len(names) < 2 else [])
             problem = "none of several labels has crack in its name"
         elif re.fullmatch(r"\d{1,5}( \d{1,5})*", mask_crack):
             wanted = {int(word) for word in mask_crack.split()}

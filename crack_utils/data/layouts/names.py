@@ -11,7 +11,7 @@ from typing import NamedTuple
 from crack_utils.data.crops import Pair, Unused
 from crack_utils.data.layouts.files import defect_of
 
-BLACK = "a photo without a crack gets a black mask, or belongs in negatives/train, negatives/val or negatives/test"
+BLACK = "a photo without a crack gets a mask without crack pixels, or belongs in negatives/train, negatives/val or negatives/test"
 EXPECTED = "a mask has the name of its photo, such as x.png, x_GT.png or x_mask.png for x.jpg; " + BLACK
 KEEP_ONE = "keep one mask of each photo, and move the other out of data_root"
 RENAME = "give each photo a name of its own, and its mask the same name"
