@@ -177,14 +177,19 @@ def find_labelled(
     if "all" in pairs and len(pairs) > 1:
         example = pairs["all"][0].mask_path
         raise DataError(f"{example} belongs to no split, but other files do; name it or its folder train, val or test, or remove it")
-    used = [share for result, share in zip(results, shares, strict=True) if isinstance(result, Pair)]
-    if mask_crack == "auto" and sum(used) > len(used) / 2:
-        raise DataError(
-            f"{root}: {100 * sum(used) / len(used):.0f} % of the annotated photos would be crack. {' '.join(labels.notes(cracks))} "
-            "If this is right, set mask_crack to the numbers of these labels, such as '1', or else to those of the labels that are crack"
-        )
+    if mask_crack == "auto":
+        _check_share(root, [share for result, share in zip(results, shares, strict=True) if isinstance(result, Pair)], labels.notes(cracks))
     known |= {path for item in items for path in (item.photo, item.truth)}
     return Found(pairs, tuple(labels.notes(cracks)), (*unused, *_others(root, known)))
+
+
+def _check_share(root: Path, shares: Sequence[float], notes: Iterable[str]) -> None:
+    """Raise DataError if more than half of the photos' pixels are crack."""
+    if sum(shares) > len(shares) / 2:
+        raise DataError(
+            f"{root}: {100 * sum(shares) / len(shares):.0f} % of the annotated photos would be crack. {' '.join(notes)} "
+            "If this is right, set mask_crack to the numbers of these labels, such as '1', or else to those of the labels that are crack"
+        )
 
 
 def _usable(item: Item, draw: Callable[..., np.ndarray], cracks: frozenset[str]) -> tuple[Pair | Unused, float]:
