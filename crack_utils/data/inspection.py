@@ -157,7 +157,13 @@ def check_image(path: Path) -> tuple[tuple[int, int], int]:
 
 
 def _unreadable(path: Path, error: DataError) -> Unused:
-    seen = str(error).removeprefix(f"cannot read {path} (").removesuffix("; replace or remove it").replace(") as an image: ", ": ")
+    seen = (
+        str(error)
+        .removeprefix(f"cannot read {path} (")
+        .removeprefix(f"{path} ")
+        .removesuffix("; replace or remove it")
+        .replace(") as an image: ", ": ")
+    )
     return Unused(path, "file that cannot be read as an image", "replace or remove it", seen)
 
 
@@ -168,7 +174,9 @@ def _odd(each: Inspected, rule: MaskRule | None, is_auto: bool, doubts_photos: b
     if rule and each.mask and rule.counts(each.mask):
         share = rule.count(each.mask) / (each.mask.size[0] * each.mask.size[1])
         if share > (FULL if is_auto else 0.999):
-            fix = "invert the mask, or make it black if the photo shows no crack, or set mask_crack to bright if this is right"
+            fix = (
+                "invert the mask, or export one without crack pixels if the photo shows none, or set mask_crack to bright if this is right"
+            )
             return Unused(
                 each.pair.mask_path, "mask that is nearly all crack", fix if is_auto else fix.rpartition(",")[0], f"{100 * share:.0f} %"
             )

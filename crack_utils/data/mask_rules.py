@@ -219,11 +219,13 @@ def _grey(filled: Sequence[Look]) -> MaskRule:
 
 
 def _is_of_classes(looks: Sequence[Look], top: int) -> bool:
-    """Whether the values of masks with three values or more number classes: all small but for white, or too few for smooth edges."""
+    """Whether the values of masks with three values or more number classes: all small but for white, all below 256 in 16 bits, or
+    too few for smooth edges.
+    """
     levels = _levels([each for each in looks if len(each.levels) > 2])
     grey, near_white = [value for value in levels if NOISE < value < top - NOISE], any(top - NOISE <= value < top for value in levels)
     is_small = any(0 < value <= NOISE for value in levels) and not grey and not near_white
-    return bool(levels) and (is_small or max(levels) <= top // 257 or 0 < len(grey) <= FEW)
+    return max(_levels(looks)) <= top // 257 or (bool(levels) and (is_small or 0 < len(grey) <= FEW))
 
 
 def _has_a_third_value(levels: Counter[int]) -> bool:

@@ -194,6 +194,19 @@ def test_numbered_photos_of_a_label_tool_are_photos_and_a_linked_folder_is_follo
     assert {split: len(pairs) for split, pairs in found.pairs.items()} == {"train": 9, "val": 1, "test": 2}
 
 
+def test_a_photo_that_two_files_annotate_is_refused(tmp_path):
+    write_photos(tmp_path, "a.jpg", "b.jpg")
+    for name in ("a", "b"):
+        write_labelme(tmp_path / f"{name}.json", [labelme_shape("polygon", TRIANGLE)], "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg: photo that is annotated twice; keep one of its annotations"):
+        find(tmp_path, "labelme")
+    write_photos(tmp_path, "c.jpg")
+    write_labelme(tmp_path / "c.json", [labelme_shape("polygon", TRIANGLE)])
+    found = find(tmp_path, "labelme")
+    check(found, {"c.jpg": inside(TRIANGLE)})
+    assert refused(found)["a.jpg"] == "photo that is annotated twice"
+
+
 def test_a_label_that_says_no_crack_is_background(tmp_path):
     write_photos(tmp_path, "a.jpg")
     write_labelme(tmp_path / "a.json", [labelme_shape("polygon", TRIANGLE, "Crack"), labelme_shape("polygon", BAR, "non-crack")])

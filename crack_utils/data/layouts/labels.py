@@ -157,13 +157,14 @@ def find_labelled(
     width) and ``cracks``, the labels that are crack. It returns the mask, (H, W) bool.
     """
     cracks = labels.cracks(mask_crack, root)
+    once, twice = _apart(items)
     with ThreadPoolExecutor() as pool:
-        results, shares = zip(*pool.map(functools.partial(_usable, draw=draw, cracks=cracks), items), strict=True) if items else ((), ())
+        results, shares = zip(*pool.map(functools.partial(_usable, draw=draw, cracks=cracks), once), strict=True) if once else ((), ())
     pairs = {split: [] for split in (*SPLITS, "all")}
-    for item, result in zip(items, results, strict=True):
+    for item, result in zip(once, results, strict=True):
         if isinstance(result, Pair):
             pairs[item.split].append(result)
-    unused = [*unused, *(result for result in results if isinstance(result, Unused))]
+    unused = [*unused, *twice, *(result for result in results if isinstance(result, Unused))]
     known = {pair.mask_path for those in pairs.values() for pair in those} | {each.path for each in unused}
     rest = {item.truth: item.photo for item in items if item.truth not in known}
     unused += [Unused(truth, "annotations of a photo that is not used", detail=photo.name) for truth, photo in rest.items()]
@@ -181,6 +182,13 @@ def find_labelled(
         _check_share(root, [share for result, share in zip(results, shares, strict=True) if isinstance(result, Pair)], labels.notes(cracks))
     known |= {path for item in items for path in (item.photo, item.truth)}
     return Found(pairs, tuple(labels.notes(cracks)), (*unused, *_others(root, known)))
+
+
+def _apart(items: Sequence[Item]) -> tuple[list[Item], list[Unused]]:
+    """The items whose photo has one annotation, and the photos that have several."""
+    times = Counter(item.photo for item in items)
+    twice = [Unused(photo, "photo that is annotated twice", "keep one of its annotations") for photo, count in times.items() if count > 1]
+    return [item for item in items if times[item.photo] == 1], twice
 
 
 def _check_share(root: Path, shares: Sequence[float], notes: Iterable[str]) -> None:
