@@ -107,8 +107,10 @@ def _image_spectra(x: Tensor, kernel: int, plan: Plan) -> Tensor:
     padded = F.pad(x, (edge, nx * step_x - width + edge, edge, ny * step_y - height + edge))
     tiles = padded.unfold(2, plan.side[0], step_y).unfold(3, plan.side[1], step_x)  # (N, C, ny, nx, y, x)
     spectra = _spectra(plan.image, tiles.permute(4, 5, 0, 2, 3, 1).reshape(*plan.side, -1)).view(-1, 2, n * ny * nx, channels)
-    real, imaginary = spectra.unbind(1)
-    return torch.cat([torch.cat([real, -imaginary], 2), torch.cat([imaginary, real], 2)], 1)
+    whole = spectra.new_empty(len(spectra), 2, spectra.shape[2], 2, channels)
+    whole[:, 0, :, 0], whole[:, 0, :, 1], whole[:, 1, :, 0] = spectra[:, 0], -spectra[:, 1], spectra[:, 1]
+    whole[:, 1, :, 1] = spectra[:, 0]
+    return whole.view(len(spectra), 2 * spectra.shape[2], 2 * channels)
 
 
 def _image_adjoint(spectra: Tensor, shape: torch.Size, kernel: int, plan: Plan) -> Tensor:
@@ -128,10 +130,10 @@ def _kernel_spectra(weight: Tensor, plan: Plan) -> Tensor:
     return spectra.view(len(spectra), -1, len(weight))
 
 
-def _groups(outputs: int, inputs: int, tiles: int, plan: Plan) -> range:
-    """The first channel of each group of output channels."""
+def _groups(outputs: int, inputs: int, tiles: int, plan: Plan, learns: bool) -> range:
+    """The first channel of each group of output channels. Without learning, the kernel's spectra are there already."""
     numbers = (plan.side[0] // 2 + 1) * plan.side[1] * 2 * max(inputs, tiles)
-    return range(0, outputs, max(16, min(outputs, GROUP // numbers // 16 * 16)))
+    return range(0, outputs, max(16, min(outputs, (GROUP if learns else 4 * GROUP) // numbers // 16 * 16)))
 
 
 class _Convolution(torch.autograd.Function):
@@ -148,7 +150,7 @@ class _Convolution(torch.autograd.Function):
         (x, weight), plan = ctx.saved_tensors, ctx.plan
         n, (ny, nx), (step_y, step_x), kernel = len(x), plan.tiles, plan.step, weight.shape[-1]
         image = _image_spectra(x, kernel, plan).transpose(1, 2)
-        groups = _groups(len(weight), x.shape[1], n * ny * nx, plan)
+        groups = _groups(len(weight), x.shape[1], n * ny * nx, plan, learns=True)
         back, grad_weight = None, torch.empty_like(weight) if ctx.needs_input_grad[1] else None
         for first in groups:
             part = slice(first, first + groups.step)
@@ -168,7 +170,7 @@ def _convolve(x: Tensor, weight: Tensor, plan: Plan, spectra: list[Tensor] | Non
     """The output (N, O, H, W). ``spectra`` are the kernels' spectra, group by group, if they are known."""
     (n, channels, height, width), (ny, nx), (step_y, step_x) = x.shape, plan.tiles, plan.step
     image, out = _image_spectra(x, weight.shape[-1], plan), x.new_empty(n, len(weight), height, width)
-    for i, first in enumerate(groups := _groups(len(weight), channels, n * ny * nx, plan)):
+    for i, first in enumerate(groups := _groups(len(weight), channels, n * ny * nx, plan, spectra is None)):
         part = slice(first, first + groups.step)
         kernels = spectra[i] if spectra else _kernel_spectra(weight[part], plan)
         tiles = _adjoint(plan.back, torch.bmm(image, kernels)).view(step_y, step_x, n, ny, nx, -1)
@@ -196,7 +198,7 @@ class Conv2d(nn.Conv2d):
 
     def _spectra(self, x: Tensor, plan: Plan) -> list[Tensor]:
         """The kernels' spectra, group by group."""
-        groups = _groups(len(self.weight), x.shape[1], len(x) * plan.tiles[0] * plan.tiles[1], plan)
+        groups = _groups(len(self.weight), x.shape[1], len(x) * plan.tiles[0] * plan.tiles[1], plan, learns=False)
         key = plan.side, groups.step, self.weight.data_ptr(), self.weight._version
         if self not in _kept or _kept[self][0] != key:
             _kept[self] = key, [_kernel_spectra(self.weight[first : first + groups.step], plan) for first in groups]

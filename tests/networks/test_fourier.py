@@ -45,6 +45,13 @@ def test_outputs_and_gradients_are_those_of_the_direct_way(everywhere, channels,
         close(conv(x), expected)
 
 
+def test_other_types_take_the_direct_way(everywhere):
+    conv, x = drawn(2, 3, 5, (20, 20))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv(x).dtype == torch.bfloat16
+    assert conv.double()(x.double()).dtype == torch.float64
+
+
 def test_no_gradient_is_computed_that_nobody_needs(everywhere):
     conv, x = drawn(2, 3, 5, (20, 20))
     conv.weight.requires_grad = False
@@ -84,8 +91,6 @@ def test_the_published_network_takes_the_frequency_domain_where_it_pays():
     assert fourier.plan((360, 640), 5, (3, 32), True) is None
     conv, x = drawn(64, 1024, 15, (45, 80), n=1)
     assert "_Convolution" in str(conv(x).grad_fn)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert conv(x).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("relu", [False, True])
