@@ -14,7 +14,7 @@ from crack_utils.data.photos import decode, read_size
 from crack_utils.errors import DataError
 
 SPLITS = ("train", "val", "test")
-OFFSETS = r"(_(0|[1-9]\d{0,4})){2}"  # CRACK500 appends two offsets to a photo's name; a date and a time have more digits
+OFFSETS = r"(_\d{1,5}){2}"  # CRACK500 appends two offsets to a photo's name; a date and a time have more digits
 LARGEST_UNCUT = 1024  # longest side of a photo that stays whole
 CUT_SIZE = (360, 640)  # (height, width) of a crop, as in CRACK500
 
