@@ -405,3 +405,19 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path):
     (tmp_path / "locked").mkdir(mode=0)
     with pytest.raises(DataError, match=r"cannot read the folder .*locked"):
         find_splits(tmp_path, "folder")
+
+
+@pytest.mark.parametrize(("photo", "mask"), [(".png", ".bmp"), (".bmp", ".png"), (".tif", ".png"), (".png", ".tif")])
+def test_of_two_formats_without_loss_the_one_with_fewer_colours_is_the_mask(tmp_path, photo, mask):
+    for i in range(6):
+        write_pair(tmp_path / f"road{i}a{photo}", tmp_path / f"road{i}a{mask}", seed=i)
+    assert paired(find_splits(tmp_path, "folder")) == {f"road{i}a{photo}": f"road{i}a{mask}" for i in range(6)}
+
+
+def test_a_preview_beside_a_whole_data_set_is_listed(tmp_path):
+    write_numbered(tmp_path / "CrackSet", "images/{}.jpg", "masks/{}.png")
+    write_pair(tmp_path / "preview.png", seed=9)
+    found = find_splits(tmp_path, "folder")
+    assert len(paired(found)) == 6
+    assert [each.path.name for each in found.unused] == ["preview.png"]
+    check_nothing_vanished(tmp_path, found)

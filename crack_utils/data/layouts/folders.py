@@ -125,13 +125,18 @@ def _negative_places(folder: Path) -> tuple[list[Place], bool]:
 
 
 def innermost(root: Path) -> Path:
-    """The folder that a chain of single folders wraps. Names that say a split or a role wrap nothing."""
-    while not images_in(root):
+    """The folder that a chain of single folders wraps. Names that say a split or a role wrap nothing.
+
+    Images beside a wrapped folder do not count if they form no pair, as a preview beside a whole data set does.
+    """
+    while True:
         inner = [folder for folder in folders_in(root) if folder.name.lower() not in NEGATIVES and holds_images(folder)]
         if len(inner) != 1 or meaning(inner[0].name):
-            break
+            return root
+        loose = images_in(root)
+        if loose and (pair_side_by_side(loose).pairs or not any(meaning(folder.name) for folder in folders_in(inner[0]))):
+            return root
         root = inner[0]
-    return root
 
 
 def meaning(name: str) -> tuple[str | None, str | None] | None:

@@ -1,5 +1,6 @@
 """Photos and masks that belong together by their names."""
 
+import contextlib
 import dataclasses
 import itertools
 import unicodedata
@@ -8,8 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image
+
 from crack_utils.data.crops import Pair, Unused
 from crack_utils.data.layouts.files import defect_of
+from crack_utils.data.photos import opened
+from crack_utils.errors import DataError
 
 BLACK = "a photo without a crack gets a mask without crack pixels, or belongs in negatives/train, negatives/val or negatives/test"
 EXPECTED = "a mask has the name of its photo, such as x.png, x_GT.png or x_mask.png for x.jpg; " + BLACK
@@ -152,13 +157,17 @@ def tell_apart(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 def _marked(names: _Names, rule: Rule) -> Iterable[tuple[list[Path], list[Path]]]:
     """The photos and the masks of each name that a rule pairs."""
-    named_masks = names.masks(rule)
+    named_masks, fewer = names.masks(rule), {}
     for part, photos in names.photos(rule).items() if named_masks else ():
         if rule != RULES[0]:
             if part in named_masks and (masks := [path for path in named_masks[part] if path not in photos]):
                 yield photos, masks
             continue
         ranks = {path: _mask_rank(path) for path in photos}
+        kinds = tuple(path.suffix.lower() for path in photos)
+        if len(photos) == 2 and min(ranks.values()) > 0 and len(set(kinds)) == 2:  # two formats without loss: the first such files tell
+            fewer.setdefault(frozenset(kinds), kinds[int(_colours(photos[1]) < _colours(photos[0]))])
+            ranks = {path: int(path.suffix.lower() == fewer[frozenset(kinds)]) for path in photos}
         if masks := [path for path in photos if ranks[path] > min(ranks.values())]:
             yield [path for path in photos if path not in masks], masks
 
@@ -166,6 +175,13 @@ def _marked(names: _Names, rule: Rule) -> Iterable[tuple[list[Path], list[Path]]
 def _mask_rank(path: Path) -> int:
     """How much a suffix speaks for a mask."""
     return 0 if path.suffix.lower() in LOSSY else 2 if path.suffix.lower() == ".png" else 1
+
+
+def _colours(path: Path) -> int:
+    """The number of colours of an image, up to some; a mask has few. 0 if it cannot be read, which is named later."""
+    with contextlib.suppress(DataError), opened(path) as image:
+        return len(image.convert("RGB").resize((64, 64), Image.Resampling.NEAREST).getcolors(64 * 64))
+    return 0
 
 
 def plain_name(name: str, fold: bool = True) -> str:
