@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,9 @@ def settle_names(pairs: Sequence[Pair], root: Path) -> list[Pair]:
         return list(pairs)
 
     def placed(pair: Pair) -> Pair:
-        return dataclasses.replace(pair, folder=pair.image_path.parent.relative_to(root).as_posix())
+        return dataclasses.replace(
+            pair, folder=Path(os.path.relpath(pair.image_path.parent, root)).as_posix()
+        )  # a list may name files elsewhere
 
     return [placed(pair) if pair in shared.get(pair.photo, ()) else pair for pair in pairs]
 

@@ -192,6 +192,8 @@ class Conv2d(nn.Conv2d):
         learns = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
         is_plain = x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         found = plan(tuple(x.shape[2:]), self.kernel_size[0], (self.in_channels, self.out_channels), learns) if is_plain else None
+        if learns:
+            _kept.pop(self, None)  # the weights will change, and a training needs the memory
         if found is None:
             return super().forward(x)
         return _Convolution.apply(x, self.weight, found) if learns else _convolve(x, self.weight, found, self._spectra(x, found))

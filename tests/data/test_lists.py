@@ -40,6 +40,16 @@ def test_a_list_of_names_passes_over_damaged_files_and_stops_at_missing_ones(tmp
         find_splits(root, "folder")
 
 
+def test_lists_may_name_photos_of_one_name_outside_the_folder(tmp_path):
+    for i, split in enumerate(SPLITS):
+        for name in ("1", "2"):
+            write_pair(tmp_path / f"{split}/{name}.jpg", tmp_path / f"{split}m/{name}.png", seed=10 * i + int(name))
+        (tmp_path / "own").mkdir(exist_ok=True)
+        (tmp_path / f"own/{split}.txt").write_text("".join(f"../{split}/{n}.jpg ../{split}m/{n}.png\n" for n in "12"))
+    pairs = [pair for those in find_splits(tmp_path / "own", "folder").pairs.values() for pair in those]
+    assert len(pairs) == 6 and len({pair.photo for pair in pairs}) in (2, 6)
+
+
 def test_a_list_of_one_split_leaves_the_folders_of_the_others(tmp_path):
     write_dataset(tmp_path, train=4, negatives=0)
     stem = sorted(path.stem for path in (tmp_path / "traincrop").glob("*.jpg"))[0]

@@ -67,6 +67,9 @@ def test_kept_spectra_are_those_of_the_present_weights(everywhere):
     with torch.inference_mode():
         first = conv(x)
         close(conv(x), first)
+    assert conv in fourier._kept
+    conv(x)
+    assert conv not in fourier._kept  # a training does not hold them
     other = copy.deepcopy(conv)
     with torch.no_grad():
         conv.weight.mul_(2)
