@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crack_utils.config import RunParameters, check_run_name, parse_parameters, resolve_folders
+from crack_utils import config, many, store  # a room loads its files when a command first uses them
 from crack_utils.errors import Interrupted, UserError
-from crack_utils.many import SWEEP, described, find_runs, member_command, pick_member, printer, progress_table, read_members, state, text_of
-from crack_utils.store import REPOSITORY, Run, find_run, override
+
+if TYPE_CHECKING:
+    from crack_utils.config import RunParameters
+    from crack_utils.store import Run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -109,19 +111,19 @@ def run(options: argparse.Namespace) -> None:
         _print_headline(claimed)
 
 
-def train(options: argparse.Namespace) -> Run:
+def train(options: argparse.Namespace) -> "Run":
     from crack_utils.training import train_run
 
     run, params = _claimed(options)
     return train_run(params, run.name, options.overwrite)
 
 
-def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
+def _claimed(options: argparse.Namespace) -> "tuple[Run, RunParameters]":
     """The run that a command line names. Quick checks come first."""
     from crack_utils.networks import resolve_device
     from crack_utils.training import claim_run
 
-    member = pick_member(options.configuration, options.overrides, options.member)
+    member = many.pick_member(options.configuration, options.overrides, options.member)
     run = claim_run(member.params, member.run.name, options.overwrite)
     if not run.is_trained:
         resolve_device(member.params.device)
@@ -129,22 +131,20 @@ def _claimed(options: argparse.Namespace) -> tuple[Run, RunParameters]:
 
 
 def sweep(options: argparse.Namespace) -> None:
-    from crack_utils.many import run_members, slots
-
-    members = read_members(options.configuration, options.overrides)
+    members = many.read_members(options.configuration, options.overrides)
     if options.list:
-        print(text_of(progress_table(members, {member.label: described(member, options.pages) for member in members})))
+        print(many.text_of(many.progress_table(members, {member.label: many.described(member, options.pages) for member in members})))
         return
     page = Path(members[0].run.name).parent.as_posix() if members[0].label else None
     if page:
         _check_page(page)
-    n_open = sum(state(member, options.pages) != "finished" for member in members)
-    environments = slots(options.jobs, {member.params.device for member in members}, len(members), max(1, n_open))
+    n_open = sum(many.state(member, options.pages) != "finished" for member in members)
+    environments = many.slots(options.jobs, {member.params.device for member in members}, len(members), max(1, n_open))
     count = f"{len(members)} runs" if page else "One run"
     print(f"{count}, {len(environments)} at a time; the output of each is in output.log in its folder", flush=True)
-    command = member_command(options.configuration, options.overrides, options.pages, options.overwrite)
-    states = run_members(members, command, environments, options.pages, printer(members))
-    print(text_of(progress_table(members, states)))
+    command = many.member_command(options.configuration, options.overrides, options.pages, options.overwrite)
+    states = many.run_members(members, command, environments, options.pages, many.printer(members))
+    print(many.text_of(many.progress_table(members, states)))
     finished = [member.run.name for member in members if states[member.label] == "finished"]
     try:
         if finished and page:
@@ -158,9 +158,9 @@ def sweep(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     from crack_utils.evaluation import evaluate_run
 
-    run = find_run(options.name)
+    run = store.find_run(options.name)
     if options.overrides:
-        override(run, resolve_folders(dict(options.overrides)))
+        store.override(run, config.resolve_folders(dict(options.overrides)))
     if run.is_evaluated:
         print(f"Run {run.name} was evaluated before; test is read once.")
     evaluate_run(run)
@@ -168,11 +168,11 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def render(options: argparse.Namespace) -> None:
-    run = find_run(options.name)
+    run = store.find_run(options.name)
     _execute_and_render(run.params.load(), run, options, only_missing=True)
 
 
-def _execute_and_render(params: RunParameters, run: Run, options: argparse.Namespace, only_missing: bool = False) -> None:
+def _execute_and_render(params: "RunParameters", run: "Run", options: argparse.Namespace, only_missing: bool = False) -> None:
     from crack_utils.reporting import runner
     from crack_utils.reporting.pages import print_pdf
 
@@ -183,7 +183,7 @@ def _execute_and_render(params: RunParameters, run: Run, options: argparse.Names
         print(f"PDF: {print_pdf(page)}")
 
 
-def _print_headline(run: Run) -> None:
+def _print_headline(run: "Run") -> None:
     metrics = run.metrics.load()
     print("2 pixel distance: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}".format(**metrics["segmentation_2px"]))
     print("Decision: precision {precision:.4f}, recall {recall:.4f}, F1 {f1:.4f}, accuracy {accuracy:.4f}".format(**metrics["decision"]))
@@ -194,7 +194,7 @@ def predict(options: argparse.Namespace) -> None:
     from crack_utils.reporting.photo import predict_file
     from crack_utils.reporting.photo_files import find_photos, output_names
 
-    run, mm_per_px = find_run(options.name), parse_parameters({"mm_per_px": options.mm_per_px}).mm_per_px
+    run, mm_per_px = store.find_run(options.name), config.parse_parameters({"mm_per_px": options.mm_per_px}).mm_per_px
     predictor = Predictor(run)
     photos, unused = find_photos(options.photos)
     print(*unused, sep="\n", end="\n" if unused else "", flush=True)
@@ -212,12 +212,12 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    _check_page(check_run_name(options.name))
-    _compare([run.name for run in find_runs(options.runs)], options.name)
+    _check_page(config.check_run_name(options.name))
+    _compare([run.name for run in many.find_runs(options.runs)], options.name)
 
 
 def _check_page(name: str) -> None:
-    if Run(name).params.exists:
+    if store.Run(name).params.exists:
         raise UserError(
             f"{name} is a run, and the comparison would replace its write-up; "
             "give the comparison another name (compare --name NAME, sweep -p run_name NAME)"
@@ -239,10 +239,10 @@ def parameters(options: argparse.Namespace) -> None:
 
 
 def _run_program(name: str, words: Sequence[str] = ()) -> None:
-    if not (REPOSITORY / name).is_file():
+    if not (store.REPOSITORY / name).is_file():
         raise UserError(f"{name} belongs to the repository, not to the installed package; run this command in a clone of the repository")
     sys.argv[1:] = words
-    runpy.run_path(str(REPOSITORY / name), run_name="__main__")
+    runpy.run_path(str(store.REPOSITORY / name), run_name="__main__")
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -259,6 +259,6 @@ def _follow(sweep: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _terminate)
-    if os.environ.get(SWEEP) == str(os.getppid()):
+    if os.environ.get(config.SWEEP) == str(os.getppid()):
         threading.Thread(target=_follow, args=[os.getppid()], daemon=True).start()
     sys.exit(main())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+SWEEP = "CRACK_SWEEP"  # this environment variable tells a member of a sweep the process of the sweep
 CGROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers and of jobs
 OWN_GROUPS = Path("/proc/self/cgroup")
 V1_FILES = {"cpu.max": "cpu/{}/cpu.cfs_quota_us cpu/{}/cpu.cfs_period_us", "memory.max": "memory/{}/memory.limit_in_bytes"}

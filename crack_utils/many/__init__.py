@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "comparison": ["COMPARED", "by_group", "chance_between_seeds", "differing", "find_runs", "histories", "load", "paired", "varied"],
         "members": ["Member", "member_command", "pick_member", "read_members"],
         "pool": [
-            *("SWEEP", "described", "is_finished", "printer", "progress_table", "run_members", "slots", "state", "text_of"),
+            *("described", "is_finished", "printer", "progress_table", "run_members", "slots", "state", "text_of"),
             "visible_gpus",
         ],
     },

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from crack_utils.config import usable_cores, usable_memory_gib
+from crack_utils.config import SWEEP, usable_cores, usable_memory_gib
 from crack_utils.data import ensure_sample
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.many.members import Member
@@ -105,7 +105,6 @@ def text_of(table: pd.DataFrame) -> str:
     return table.to_string(index=False, na_rep="", float_format="{:.4f}".format)
 
 
-SWEEP = "CRACK_SWEEP"  # this environment variable tells a member the process of its sweep
 GIB_PER_MEMBER = 4  # a training at 640 x 360 with batch size 1 takes about 3
 
 
