@@ -10,7 +10,20 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "crops": ["SPLITS", "Crop", "Pair", "read_crops"],
         "dataset": [
-            *("Batch", "CropDataset", "Placement", "augment", "batches", "crack_weights", "fit", "fit_image", "fit_mask", "place", "unfit")
+            *(
+                "Batch",
+                "CropDataset",
+                "Loader",
+                "Placement",
+                "augment",
+                "batches",
+                "crack_weights",
+                "fit",
+                "fit_image",
+                "fit_mask",
+                "place",
+                "unfit",
+            )
         ],
         "facts": ["data_facts", "drawn_notice", "fingerprint"],
         "geotiff": ["ground_scale"],

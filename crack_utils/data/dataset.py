@@ -166,10 +166,25 @@ class CropDataset(Dataset):
         }
 
 
-def batches(dataset: CropDataset, keys: Iterable, batch_size: int, num_workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
-    """Load the items of these keys in this order (see :class:`CropDataset`)."""
-    loader = DataLoader(dataset, batch_size, sampler=list(keys), num_workers=num_workers, pin_memory=pin_memory)
-    yield from (Batch(**items) for items in loader)
+class Loader:
+    """Loads batches of a data set, pass by pass. The worker processes live as long as the loader."""
+
+    def __init__(self, dataset: CropDataset, batch_size: int, num_workers: int = 0, pin_memory: bool = False):
+        self._keys: list = []
+        options = {"num_workers": num_workers, "persistent_workers": num_workers > 0, "pin_memory": pin_memory}
+        self._loader = DataLoader(dataset, batch_size, sampler=self._keys, generator=torch.Generator(), **options)
+
+    def batches(self, keys: Iterable) -> Iterator[Batch]:
+        """Load the items of these keys in this order (see :class:`CropDataset`). End a pass before the next one begins."""
+        self._keys[:] = keys
+        # A loader of an earlier version drew this number in each pass. Networks with dropout keep their random numbers.
+        torch.empty((), dtype=torch.int64).random_()
+        yield from (Batch(**items) for items in self._loader)
+
+
+def batches(dataset: CropDataset, keys: Iterable, batch_size: int, num_workers: int = 0) -> Iterator[Batch]:
+    """One pass of a :class:`Loader`."""
+    return Loader(dataset, batch_size, num_workers).batches(keys)
 
 
 def augment(image: torch.Tensor, labels: torch.Tensor, seed: int, parts: Collection[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -30,18 +30,21 @@ class Watcher:
         """Called after every epoch and its validation. ``training.history`` already has the epoch's row."""
 
 
-def announcement(training: "Training") -> str:
-    """The first line: the run, its epochs and images, and about how long the training takes."""
+def announcement(training: "Training", step_s: float) -> str:
+    """The first line: the run, its epochs and images, and about how long the training takes if a step takes ``step_s`` seconds."""
     params, done, into = training.params, len(training.history), training.position.n_done
     images, again = _images_of_an_epoch(training)
-    train_s, predict_s = training.parts.measure(training.model, params, training.dataset, training.device)
-    validations = sum(is_checkpoint_epoch(params, epoch) for epoch in range(done, params.epochs)) if params.validate else 0
     steps, again_steps, steps_done = (-(-n // params.batch_size) for n in (images, again, into))
     steps_left = (params.epochs - done) * (steps + again_steps) - steps_done
-    total_s = steps_left * train_s + validations * len(training.data.split(params.choosing_split)) * predict_s
+    total_s = steps_left * step_s + _validations_from(params, done) * training.validation_s
     inside = f" and {into} images of epoch {done + 1}" if into else ""
     start = f"Going on with {training.run.name} after epoch {done}{inside}" if done or into else f"Training {training.run.name}"
     return f"{start}: {params.epochs} epochs of {images} + {again} images on {training.device}: about {duration(total_s)}"
+
+
+def _validations_from(params: RunParameters, epoch: int) -> int:
+    """Number of validations in epoch 0, 1, ... and after."""
+    return sum(is_checkpoint_epoch(params, each) for each in range(epoch, params.epochs)) if params.validate else 0
 
 
 def _images_of_an_epoch(training: "Training") -> tuple[int, int]:
@@ -87,10 +90,11 @@ def not_a_number(training: "Training", stems: list[str]) -> str:
     )
 
 
-def epoch_line(params: RunParameters, history: list[dict[str, float]]) -> str:
-    """The last epoch's losses, and the time left as guessed from the last five epochs."""
+def epoch_line(params: RunParameters, history: list[dict[str, float]], validation_s: float) -> str:
+    """The last epoch's losses, and the time left as guessed from the last five epochs and the seconds of a validation."""
     row, recent = history[-1], [earlier["time_s"] for earlier in history[-5:]]
-    left = duration((params.epochs - row["epoch"]) * sum(recent) / len(recent))
+    validations_s = _validations_from(params, row["epoch"] - 1) * validation_s  # the one of this epoch comes after this line
+    left = duration((params.epochs - row["epoch"]) * sum(recent) / len(recent) + validations_s)
     terms = " ".join(f"| {name.removeprefix('loss_')} {row[name]:.5f}" for name in row if name.startswith("loss_"))
     return f"Epoch {row['epoch']}/{params.epochs} | loss {row['loss']:.5f} {terms} | {row['time_s']:.1f} s | {left} left"
 

@@ -3,6 +3,7 @@
 All random numbers come from (seed, epoch) alone, so a resumed training goes on exactly as the unbroken one would have.
 """
 
+import contextlib
 import importlib
 import time
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from crack_utils.config import RunParameters
-from crack_utils.data import RunData, batches
+from crack_utils.data import Loader, RunData
 from crack_utils.errors import Interrupted, UserError
 from crack_utils.store import Run, chosen_epoch, finish_training
 from crack_utils.training import log
@@ -44,7 +45,7 @@ class Training:
         self.run, self.params, self.data, self.device, self.watcher, self.parts = run, params, data, device, watcher, parts
         self.signals, self.terms = signals, used_terms(params, parts.terms)
         if params.augmentation:
-            importlib.import_module("torchvision.transforms.v2")  # once here; otherwise each loader's worker would import it in every pass
+            importlib.import_module("torchvision.transforms.v2")  # once here, not in each worker of the loader
         torch.manual_seed(params.seed)
         self.model = parts.build_model(params).to(device)
         self.optimizer = build_optimizer(self.model, params)
@@ -64,9 +65,19 @@ class Training:
         Raises:
             Interrupted: the watcher or a signal stopped the training. The checkpoint holds everything done.
         """
-        self.run.log.add(log.announcement(self))
+        train_s, predict_s = self.parts.measure(self.model, self.params, self.dataset, self.device)
+        self.validation_s = len(self.data.split(self.params.choosing_split)) * predict_s if self.params.validate else 0.0
+        self.run.log.add(log.announcement(self, train_s))
         for line in () if self.run.checkpoint.exists else log.description(self):
             self.run.log.add(line)
+        self.loader = Loader(self.dataset, self.params.batch_size, self.params.num_workers, self.device.type == "cuda")
+        try:
+            self._fit()
+        finally:
+            del self.loader  # ends its worker processes
+        self._finish()
+
+    def _fit(self) -> None:
         for epoch in range(len(self.history), self.params.epochs):
             started = time.perf_counter() - self.position.time_s
             try:
@@ -74,7 +85,6 @@ class Training:
             except _Stopped:
                 del self.history[epoch:]
                 raise self._stop(time.perf_counter() - started) from None
-        self._finish()
 
     def _complete(self, epoch: int, started: float) -> None:
         """Train an epoch, validate, and save."""
@@ -82,7 +92,7 @@ class Training:
         row = {"epoch": epoch + 1, **self._train_epoch(epoch), "learning_rate": self.optimizer.param_groups[0]["lr"]}
         row["time_s"] = round(time.perf_counter() - started, 2)
         self.history.append(row)
-        run.log.add(log.epoch_line(params, self.history))
+        run.log.add(log.epoch_line(params, self.history, self.validation_s))
         if is_checkpoint and params.validate:
             self._validate(row)
         self.position = Position()
@@ -126,14 +136,15 @@ class Training:
             self._keep(order[:skipped], self.position.results[:, start : start + skipped])
         else:
             self.position.restore_rng(device)
-        for batch in batches(self.dataset, keys[skipped:], params.batch_size, params.num_workers, device.type == "cuda"):
-            self.position.restore_rng(device)  # not before the loader has started, because the loader draws from the generator
-            losses, errors = self.parts.step(self.model, self.optimizer, batch.to(device), weights, self.positive, self.terms)
-            difficulty = losses[0] * (errors + 1) if params.hard_negative_difficulty == "loss_errors" else losses[0]
-            self._keep(batch.index, torch.cat([losses, difficulty[None]]).cpu())
-            self.watcher.on_batch(self, len(self.history) + 1, self.n_done, self.results.shape[1])
-            if self.watcher.should_stop() or self.signals.number:
-                raise _Stopped
+        with contextlib.closing(self.loader.batches(keys[skipped:])) as loaded:
+            for batch in loaded:
+                self.position.restore_rng(device)  # not before the loader has started, because the loader draws from the generator
+                losses, errors = self.parts.step(self.model, self.optimizer, batch.to(device), weights, self.positive, self.terms)
+                difficulty = losses[0] * (errors + 1) if params.hard_negative_difficulty == "loss_errors" else losses[0]
+                self._keep(batch.index, torch.cat([losses, difficulty[None]]).cpu())
+                self.watcher.on_batch(self, len(self.history) + 1, self.n_done, self.results.shape[1])
+                if self.watcher.should_stop() or self.signals.number:
+                    raise _Stopped
         return self.results[:-1, start : self.n_done]
 
     def _keep(self, images: np.ndarray | torch.Tensor, results: torch.Tensor) -> None:
@@ -149,10 +160,11 @@ class Training:
         with self.signals.raising(_Stopped()):
             figures = self.parts.validate(self.model, self.params, self.data, self.device)
         row.update(figures)
+        self.validation_s = time.perf_counter() - started
         is_best = update_best(self.best, row, self.params.best_model_type)
         if is_best:
             self.best_model = copied(self.model)
-        self.run.log.add(log.validation_line(self.params, row, time.perf_counter() - started, is_best))
+        self.run.log.add(log.validation_line(self.params, row, self.validation_s, is_best))
 
     def _finish(self) -> None:
         row = self.history[-1]

@@ -93,19 +93,24 @@ def positive_weights(dataset: CropDataset, device: torch.device) -> PositiveWeig
 
 
 def measure_step(model: nn.Module, params: RunParameters, dataset: CropDataset, device: torch.device) -> tuple[float, float]:
-    """Seconds of one training step and of one image's prediction, measured on a copy of the network."""
+    """Seconds of one training step, with loading, and of one image's prediction, measured on a copy of the network.
+
+    Means, because the fastest step of a busy machine promises too little time.
+    """
     scratch = copy.deepcopy(model)
     optimizer = build_optimizer(scratch, params)
-    batch = next(batches(dataset, [i % len(dataset) for i in range(params.batch_size)], params.batch_size)).to(device)
-    times, terms = [], used_terms(params)
-    for _ in range(3):  # the first one warms up
+    times, terms, keys = [], used_terms(params), [(i % len(dataset), i if params.augmentation else None) for i in range(params.batch_size)]
+    for _ in range(4):  # the first one warms up
         started = time.perf_counter()
+        batch = next(batches(dataset, keys, params.batch_size)).to(device)
+        if params.num_workers:  # worker processes load while the network learns
+            started = time.perf_counter()
         train_step(scratch, optimizer, batch, [1.0] * len(terms), terms=terms)[0].cpu()
         trained = time.perf_counter()
         with torch.inference_mode():
             scratch(batch.image[:1])[0].cpu()
         times.append((trained - started, time.perf_counter() - trained))
-    return tuple(min(values) for values in zip(*times[1:], strict=True))
+    return tuple(sum(values) / len(values) for values in zip(*times[1:], strict=True))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +8,7 @@ from conftest import read_crop, small_params, write_pair
 from PIL import Image
 from torchvision.transforms import v2
 
-from crack_utils.data import Crop, CropDataset, Pair, crack_weights, find_data, fit, fit_image, fit_mask, place, unfit
+from crack_utils.data import Crop, CropDataset, Loader, Pair, crack_weights, find_data, fit, fit_image, fit_mask, place, unfit
 
 
 @pytest.mark.parametrize("size", [(360, 640), (640, 360), (300, 600), (600, 301)])
@@ -146,3 +149,34 @@ def test_colour_jitter_alone_moves_nothing(tmp_path):
 
 def test_augmentation_parts_reach_the_images_of_train(small_data):
     assert find_data(small_params(small_data, augmentation_parts="rotation"), small_data).split("train").parts == ["rotation"]
+
+
+class _Tagged(CropDataset):
+    """Each item has the process that made the item in place of its index."""
+
+    def __getitem__(self, key):
+        return super().__getitem__(key) | {"index": torch.tensor(os.getpid())}
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux lists processes in /proc")
+def test_a_worker_loads_all_passes_and_ends_with_its_loader(small_data):
+    train = find_data(small_params(small_data), small_data).split("train")
+    loader = Loader(_Tagged(train.crops, train.input_size), batch_size=2, num_workers=1)
+    workers = {int(process) for _ in range(3) for batch in loader.batches([0, 1, 2]) for process in batch.index}
+    assert len(workers) == 1 and workers != {os.getpid()}
+    assert Path(f"/proc/{min(workers)}").exists()
+    del loader
+    assert not Path(f"/proc/{min(workers)}").exists()
+
+
+def test_workers_change_neither_the_items_nor_the_random_numbers_of_the_network(small_data):
+    train = find_data(small_params(small_data), small_data).split("train")
+    seen = []
+    for workers in (0, 2):
+        loader = Loader(train, 2, workers)
+        torch.manual_seed(5)
+        for keys in ([(2, 7), (0, 8), (1, 9)], [(1, None)]):
+            seen.append([*loader.batches(keys), torch.rand(3)])
+    for alone, helped in zip(seen[:2], seen[2:], strict=True):
+        assert all(torch.equal(a.image, b.image) and torch.equal(a.mask, b.mask) for a, b in zip(alone[:-1], helped[:-1], strict=True))
+        assert torch.equal(alone[-1], helped[-1])

@@ -8,10 +8,12 @@ import torch
 from conftest import TINY, TinyNet, small_params, write_dataset
 from tiny_training import StopInEpoch, watch_steps
 
+from crack_utils.config import parse_parameters
 from crack_utils.errors import DataError, MissingRun, UserError
 from crack_utils.evaluation import evaluate_run
 from crack_utils.store import Run
 from crack_utils.training import Watcher, train_run
+from crack_utils.training.log import epoch_line
 
 
 @pytest.mark.parametrize("form", [0.5, "1 of 2, min 0.1"])
@@ -143,6 +145,13 @@ def test_the_time_left_is_that_of_what_is_left(home, tmp_path):
     drawing.train("a", StopAfter(6))
     run = drawing.train("a", StopAfter(1))
     assert [line.split(": ")[-1] for line in run.log.load().splitlines() if "about" in line] == ["about 60 s", "about 36 s"]
+
+
+def test_the_time_left_has_the_validations_to_come():
+    params = parse_parameters({"epochs": 6, "validation_n_epochs": 2})  # validates after epochs 1, 3, 5 and 6
+    history = [{"epoch": epoch, "loss": 1.0, "time_s": 10.0} for epoch in (1, 2, 3)]
+    assert epoch_line(params, history, validation_s=2.0).endswith("| 36 s left")
+    assert epoch_line(dataclasses.replace(params, validate=False, use_best_model=False), history, validation_s=2.0).endswith("| 30 s left")
 
 
 def test_what_came_after_a_stop_and_was_lost_is_trained_again(drawing):
