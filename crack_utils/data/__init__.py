@@ -8,6 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "augmentation": ["augment"],
         "crops": ["SPLITS", "Crop", "Pair", "read_crops"],
         "dataset": [
             *(
@@ -15,7 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
                 "CropDataset",
                 "Loader",
                 "Placement",
-                "augment",
                 "batches",
                 "crack_weights",
                 "fit",
@@ -25,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
                 "unfit",
             )
         ],
+        "device_data": ["DeviceData", "open_loader"],
         "facts": ["data_facts", "drawn_notice", "fingerprint"],
         "geotiff": ["ground_scale"],
         "layouts": ["layout_of"],

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from crack_utils.config import AUGMENTATIONS
+from crack_utils.data.augmentation import augment
 from crack_utils.data.crops import Crop, Unused
 
 
@@ -61,9 +62,19 @@ def fit(array: np.ndarray, placement: Placement, input_size: tuple[int, int], pa
     return np.pad(array, border, mode=padding)
 
 
+def fit_bytes(image: np.ndarray, placement: Placement, input_size: tuple[int, int]) -> torch.Tensor:
+    """Fit a crop's (H, W, C) uint8 image into the network's input: (C, H, W) uint8."""
+    return torch.from_numpy(fit(image, placement, input_size, "symmetric")).permute(2, 0, 1)
+
+
+def in_unit(image: torch.Tensor) -> torch.Tensor:
+    """Bytes of any shape as float32 in [0, 1]."""
+    return image * (1 / 255)
+
+
 def fit_image(image: np.ndarray, placement: Placement, input_size: tuple[int, int]) -> torch.Tensor:
     """Fit a crop's (H, W, C) uint8 image into the network's input: (C, H, W) float32 in [0, 1]."""
-    return torch.from_numpy(fit(image, placement, input_size, "symmetric")).permute(2, 0, 1) * (1 / 255)
+    return in_unit(fit_bytes(image, placement, input_size))
 
 
 def fit_mask(mask: np.ndarray, placement: Placement, input_size: tuple[int, int]) -> np.ndarray:
@@ -145,7 +156,7 @@ class CropDataset(Dataset):
         return torch.stack([mask, valid])
 
     def dilated(self, mask: torch.Tensor) -> torch.Tensor:
-        """A mask (1, H, W) float that is widened by the square of :attr:`dilate` pixels."""
+        """A mask (..., 1, H, W) float that is widened by the square of :attr:`dilate` pixels."""
         before, after = (self.dilate - 1) // 2, self.dilate // 2
         return F.max_pool2d(F.pad(mask, (before, after, before, after)), self.dilate, stride=1)
 
@@ -166,6 +177,11 @@ class CropDataset(Dataset):
         }
 
 
+def draw_as_before() -> None:
+    """Draw the number that a loader of an earlier version drew in each pass, so that networks with dropout keep their random numbers."""
+    torch.empty((), dtype=torch.int64).random_()
+
+
 class Loader:
     """Loads batches of a data set, pass by pass. The worker processes live as long as the loader."""
 
@@ -177,34 +193,13 @@ class Loader:
     def batches(self, keys: Iterable) -> Iterator[Batch]:
         """Load the items of these keys in this order (see :class:`CropDataset`). End a pass before the next one begins."""
         self._keys[:] = keys
-        # A loader of an earlier version drew this number in each pass. Networks with dropout keep their random numbers.
-        torch.empty((), dtype=torch.int64).random_()
+        draw_as_before()
         yield from (Batch(**items) for items in self._loader)
 
 
 def batches(dataset: CropDataset, keys: Iterable, batch_size: int, num_workers: int = 0) -> Iterator[Batch]:
     """One pass of a :class:`Loader`."""
     return Loader(dataset, batch_size, num_workers).batches(keys)
-
-
-def augment(image: torch.Tensor, labels: torch.Tensor, seed: int, parts: Collection[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Augment an image (C, H, W) and its labels (K, H, W) with p 0.5, by each of ``parts`` with p 0.5. The seed alone decides."""
-    # torchvision is imported here because its import takes as long as that of torch, and showing a run needs no augmentation.
-    from torchvision import tv_tensors
-    from torchvision.transforms import v2
-
-    transforms = {
-        "horizontal_flip": v2.RandomHorizontalFlip(0.5),
-        "vertical_flip": v2.RandomVerticalFlip(0.5),
-        "rotation": v2.RandomApply([v2.RandomRotation((180, 180))], 0.5),
-        "color_jitter": v2.RandomApply([v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.2)], 0.5),
-    }
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the generators of GPUs, from which dropout draws
-        image, labels = tv_tensors.Image(image), tv_tensors.Mask(labels)
-        if torch.rand(1) < 0.5:
-            image, labels = v2.Compose([transforms[part] for part in AUGMENTATIONS if part in parts] or [v2.Identity()])(image, labels)
-    return image.as_subclass(torch.Tensor), labels.as_subclass(torch.Tensor)
 
 
 def crack_weights(mask: np.ndarray, w_max: float, power: float) -> np.ndarray:
