@@ -39,7 +39,7 @@ class DarknessPredictor(Predictor):
     def __init__(self) -> None:
         self.params, self.input_size, self.scale = parse_parameters({"dataset": "folder", "data_root": "road"}), (360, 640), 1.0
         self.threshold, self.decision_threshold = 0.5, 0.5
-        self.device, self.model = torch.device("cpu"), Darkness()
+        self.device, self.precision, self.model = torch.device("cpu"), "fp32", Darkness()
 
 
 def draw_tile() -> np.ndarray:

@@ -93,6 +93,9 @@ class RunParameters:
     record_run: str | None = parameter(None, "published run to show beside this one, such as run6_6", identifies=False)
     seed: int = parameter(0, "seed of the training; on a CPU, the same seed and number of threads give the same run", ge=0, le=2**32 - 1)
     device: str = parameter("auto", "auto, cpu, cuda, cuda:N or mps; auto takes cuda, then mps, then cpu", identifies=False)
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = parameter(
+        "auto", "auto, fp32, tf32 or bf16; auto takes bf16 on a CUDA GPU that is fast in it, and else fp32"
+    )
     changed_data: bool = parameter(False, "go on with a run although the files of its data set have changed", identifies=False)
     num_workers: int = parameter(0, "extra processes that load images; 0: none", ge=0, identifies=False)
 

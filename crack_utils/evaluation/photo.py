@@ -13,9 +13,9 @@ from crack_utils.data import PhotoRows, Placement, decode, fit_image, place, unf
 from crack_utils.errors import DataError, ParameterError
 from crack_utils.evaluation.large_photo import LargePrediction
 from crack_utils.evaluation.run import LOWERED, applied_threshold
-from crack_utils.networks import build_model, resolve_device
+from crack_utils.networks import InPrecision, build_model, prediction_precision, resolve_device, tf32
 from crack_utils.scoring import check_finite, crack_geometry
-from crack_utils.store import Run
+from crack_utils.store import Run, computed_in
 
 OVERLAP = 0.25  # least overlap, as a share of a tile's side: a network sees little around the edge of a tile
 
@@ -65,7 +65,7 @@ class Predictor:
     """The network of a trained and evaluated run, loaded once for many photos. Another run raises a MissingRun."""
 
     def __init__(self, run: Run, build_model: Callable = build_model):
-        self.params, facts, metrics = run.params.load(), run.params.facts(), run.metrics.load()
+        self.params, facts, metrics, trained_in = run.params.load(), run.params.facts(), run.metrics.load(), computed_in(run)
         self.input_size = facts["input_height"], facts["input_width"]
         self.scale = facts.get("scale", 1.0)  # runs of an earlier version did not keep the scale
         self.threshold, self.decision_threshold = metrics["segmentation_2px"]["threshold"], metrics["decision"]["threshold"]
@@ -73,9 +73,10 @@ class Predictor:
             self.device = resolve_device(self.params.device)
         except ParameterError:  # the run was trained on another machine
             self.device = resolve_device("auto")
-        self.model = build_model(self.params, fresh=False)
-        run.model.load_into(self.model)
-        self.model.to(self.device).eval()
+        self.precision = prediction_precision(self.params.precision, trained_in, self.device)
+        model = build_model(self.params, fresh=False).to(self.device).eval()
+        run.model.load_into(model)
+        self.model = model if self.precision == "fp32" else InPrecision(model, self.precision)
 
     def __call__(self, image: np.ndarray, on_tile: Callable[[int, int], None] | None = None) -> PhotoPrediction:
         """Predict a photo of any size, (H, W, C) uint8.
@@ -156,7 +157,8 @@ class Predictor:
     def _predict_tile(self, tile: np.ndarray, placement: Placement) -> tuple[np.ndarray, float]:
         """The segmentation probabilities of a tile at its own size, (H, W) float32, and its decision probability."""
         image = fit_image(tile, placement, self.input_size)
-        decision_logits, seg_logits = self.model(image[None].to(self.device))
+        with tf32(self.precision == "tf32"):
+            decision_logits, seg_logits = self.model(image[None].to(self.device))
         seg_prob = unfit(seg_logits.sigmoid()[0, 0], placement).cpu().numpy()
         check_finite(seg_prob)
         return seg_prob, decision_logits.sigmoid().item()

@@ -11,12 +11,13 @@ from crack_utils import scoring
 from crack_utils.config import RunParameters
 from crack_utils.data import Crop, RunData, find_data, fingerprint
 from crack_utils.errors import ParameterError
-from crack_utils.networks import build_model, computing, predict, resolve_device
+from crack_utils.networks import InPrecision, build_model, computing, predict, prediction_precision, resolve_device
 from crack_utils.scoring import Judgement, Measured
 from crack_utils.store import (
     Run,
     check_data,
     claimed,
+    computed_in,
     find_run,
     is_of_other_data,
     recorded,
@@ -43,18 +44,19 @@ def evaluate_run(run: Run, build_model: Callable = build_model, predict: Callabl
     with claimed(run, "evaluation"):
         if run.is_evaluated:  # by another process, since the look before
             return run.metrics.load()
-        params, threads = find_run(run.name).params.load(), trained_with(run)
+        params, threads, trained_in = find_run(run.name).params.load(), trained_with(run), computed_in(run)
         try:
             device = resolve_device(params.device)
         except ParameterError as error:  # the run was trained on another machine
             device = resolve_device("auto")
             run.log.add(f"Note: {error}. Evaluating on {device}.")
-        model = build_model(params, fresh=False)
-        with computing(device, threads) as machine, recorded(run, "evaluation", machine):
+        precision = prediction_precision(params.precision, trained_in, device)
+        model = build_model(params, fresh=False).to(device)
+        network = model if precision == "fp32" else InPrecision(model, precision)
+        with computing(device, threads, precision) as machine, recorded(run, "evaluation", machine):
             run.model.load_into(model)
             data = _same_data(run, params)
-            model.to(device)
-            return score_run(run, data, lambda split: predict(model, data.split(split), device, params.batch_size, params.num_workers))
+            return score_run(run, data, lambda split: predict(network, data.split(split), device, params.batch_size, params.num_workers))
 
 
 def _same_data(run: Run, params: RunParameters) -> RunData:

@@ -12,6 +12,7 @@ import torch
 
 from crack_utils.config import usable_cores
 from crack_utils.errors import ParameterError
+from crack_utils.networks.precision import describe_precision, tf32
 
 
 def resolve_device(name: str) -> torch.device:
@@ -25,11 +26,10 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def hardware(device: torch.device) -> dict[str, Any]:
+def hardware(device: torch.device, precision: str = "fp32") -> dict[str, Any]:
     """The machine, the number of CPU threads, the device and the precision, for the run's provenance."""
-    is_tf32 = device.type == "cuda" and torch.backends.cudnn.allow_tf32
-    precision = "float32, TF32 in convolutions" if is_tf32 else "float32"
-    return {"machine": machine(device), "threads": torch.get_num_threads(), "device": str(device), "precision": precision}
+    about = {"machine": machine(device), "threads": torch.get_num_threads(), "device": str(device)}
+    return about | {"precision": describe_precision(precision, device)}
 
 
 def machine(device: torch.device) -> str:
@@ -43,15 +43,17 @@ def machine(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def computing(device: torch.device, threads: int | None = None) -> Iterator[dict[str, Any]]:
+def computing(device: torch.device, threads: int | None = None, precision: str = "fp32") -> Iterator[dict[str, Any]]:
     """Compute with as many CPU threads as an earlier session did: the last digits of sums depend on this number.
 
-    Never with more threads than cores. The variable OMP_NUM_THREADS, if set, decides alone. The block gets the :func:`hardware`.
+    Never with more threads than cores. The variable OMP_NUM_THREADS, if set, decides alone. TF32 is used only in the ``precision`` tf32.
+    The block gets the :func:`hardware`.
     """
     before = torch.get_num_threads()
     if not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(min(threads or before, usable_cores()))
     try:
-        yield hardware(device)
+        with tf32(precision == "tf32"):
+            yield hardware(device, precision)
     finally:
         torch.set_num_threads(before)

@@ -88,7 +88,7 @@ class SegDecNet(nn.Module):
         """The decision logits (N, 1) from the deepest features (N, 1024, H/8, W/8) and the segmentation logits."""
         if self.gradient_flow_adjustment:  # keep the decision loss out of the encoder and the segmentation
             v4, seg_logits = v4.detach(), seg_logits.detach()
-        x = self.decision_features(torch.cat([v4, F.avg_pool2d(seg_logits, 8)], dim=1))
+        x = self.decision_features(torch.cat([v4, F.avg_pool2d(seg_logits, 8).to(v4.dtype)], dim=1))
         return self.decision_head(pool(x, seg_logits))
 
 

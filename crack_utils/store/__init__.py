@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "formats": ["portable"],
         "identity": ["check_data", "is_of_other_data", "override", "update_parameters", "with_former_data"],
         "predictions": ["Example", "Predictions", "load_examples", "load_predictions", "save_photo", "write_predictions"],
-        "provenance": ["changed_state", "recorded", "software", "trained_with"],
+        "provenance": ["changed_state", "computed_in", "recorded", "software", "trained_with"],
         "record": [
             *("DATASET", "F1_DEVIATION", "F1_NOISE", "check_record_run"),
             *("differences", "is_comparable", "load_record", "published", "record_rows"),

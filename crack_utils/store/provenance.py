@@ -19,7 +19,16 @@ PACKAGES = (
     *("crack-utils", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "opencv-python-headless", "scikit-image"),
     *("safetensors", "pydantic", "matplotlib", "segmentation-models-pytorch", "papermill", "nbconvert", "ipywidgets"),
 )
-SESSION_STATE = ("machine", "threads", "device", "python", "os", "packages", "code")  # may differ between the sessions of a run
+SESSION_STATE = (
+    "machine",
+    "threads",
+    "device",
+    "precision",
+    "python",
+    "os",
+    "packages",
+    "code",
+)  # may differ between the sessions of a run
 
 
 @contextlib.contextmanager
@@ -49,6 +58,14 @@ def recorded(run: Run, step: str, hardware: dict[str, Any]) -> Iterator[None]:
 def trained_with(run: Run) -> int | None:
     """The number of CPU threads that trained the run; None if it is not known."""
     return run.provenance.load().get("training", {}).get("threads")
+
+
+def computed_in(run: Run) -> str:
+    """The precision that trains the run: fp32, tf32 or bf16. Runs of an earlier version took float32, on a GPU with TF32."""
+    kept = run.params.resolved()
+    if kept["precision"] != "auto":
+        return kept["precision"]
+    return "tf32" if kept["device"].startswith("cuda") else "fp32"
 
 
 def software() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 
 from crack_utils.config import FOLDERS, RunParameters
 from crack_utils.data import drawn_notice
-from crack_utils.networks import count_parameters, hardware
+from crack_utils.networks import chosen_ways, count_parameters, hardware
 from crack_utils.training.sampling import hardest
 from crack_utils.training.step import is_checkpoint_epoch
 
@@ -39,7 +39,9 @@ def announcement(training: "Training", step_s: float) -> str:
     total_s = steps_left * step_s + _validations_from(params, done) * training.validation_s
     inside = f" and {into} images of epoch {done + 1}" if into else ""
     start = f"Going on with {training.run.name} after epoch {done}{inside}" if done or into else f"Training {training.run.name}"
-    return f"{start}: {params.epochs} epochs of {images} + {again} images on {training.device}: about {duration(total_s)}"
+    device, precision = training.device, training.precision
+    where = f"{device}" if (device.type, precision) == ("cpu", "fp32") else f"{device} in {precision}"
+    return f"{start}: {params.epochs} epochs of {images} + {again} images on {where}: about {duration(total_s)}"
 
 
 def _validations_from(params: RunParameters, epoch: int) -> int:
@@ -77,15 +79,16 @@ def description(training: "Training") -> Iterator[str]:
     if isinstance(share, float) and share and not len(hardest(np.zeros(images), share)):
         yield f"Note: hard_negative_mining {share} of {images} images is less than one image: no image is trained on twice"
     yield f"Network: {params.architecture} with {count_parameters(training.model):,} parameters"
+    yield from chosen_ways()  # a step was timed before, so the ways are chosen
 
 
-def not_a_number(training: "Training", stems: list[str]) -> str:
+def not_a_number(training: "Training", n_done: int, stems: list[str]) -> str:
     """The message for a loss that is no number: where the training stands, and what to try."""
     params, epoch = training.params, len(training.history) + 1
     done = epoch - 1 - (epoch - 2) % params.validation_n_epochs if epoch > 1 else 0
     kept = f"the checkpoint after epoch {done} is kept" if done else "there is no checkpoint yet"
     return (
-        f"the loss is no longer a number in epoch {epoch}, after {training.n_done} images, at {', '.join(stems)}; {kept}; "
+        f"the loss is no longer a number in epoch {epoch}, after {n_done} images, at {', '.join(stems)}; {kept}; "
         f"lower learning_rate {params.learning_rate} in a run with another run_name, or look at these images"
     )
 

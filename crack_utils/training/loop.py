@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from crack_utils.config import RunParameters
-from crack_utils.data import Loader, RunData
+from crack_utils.data import RunData, open_loader
 from crack_utils.errors import Interrupted, UserError
+from crack_utils.networks import InPrecision
 from crack_utils.store import Run, chosen_epoch, finish_training
 from crack_utils.training import log
 from crack_utils.training.checkpoints import Position, copied, resume, stopped_state, training_state, update_best
@@ -20,6 +21,8 @@ from crack_utils.training.losses import UNWEIGHTED, used_terms
 from crack_utils.training.sampling import ImageMemory, hardest, plan_epoch
 from crack_utils.training.signals import StopSignals
 from crack_utils.training.step import Parts, build_optimizer, is_checkpoint_epoch, learning_rate, positive_weights
+
+READ_EVERY = 50  # batches whose results a GPU keeps: reading them makes the GPU and this process wait for each other
 
 
 class _Stopped(Exception):
@@ -41,13 +44,15 @@ class Training:
         watcher: log.Watcher,
         parts: Parts,
         signals: StopSignals,
+        precision: str = "fp32",
     ):
         self.run, self.params, self.data, self.device, self.watcher, self.parts = run, params, data, device, watcher, parts
         self.signals, self.terms = signals, used_terms(params, parts.terms)
         if params.augmentation:
             importlib.import_module("torchvision.transforms.v2")  # once here, not in each worker of the loader
         torch.manual_seed(params.seed)
-        self.model = parts.build_model(params).to(device)
+        self.model, self.precision = parts.build_model(params).to(device), precision
+        self.network = self.model if precision == "fp32" else InPrecision(self.model, precision)
         self.optimizer = build_optimizer(self.model, params)
         self.dataset = data.split("train")
         self.stems = [crop.pair.stem for crop in self.dataset.crops]
@@ -65,12 +70,12 @@ class Training:
         Raises:
             Interrupted: the watcher or a signal stopped the training. The checkpoint holds everything done.
         """
-        train_s, predict_s = self.parts.measure(self.model, self.params, self.dataset, self.device)
+        train_s, predict_s = self.parts.measure(self.network, self.params, self.dataset, self.device)
         self.validation_s = len(self.data.split(self.params.choosing_split)) * predict_s if self.params.validate else 0.0
         self.run.log.add(log.announcement(self, train_s))
         for line in () if self.run.checkpoint.exists else log.description(self):
             self.run.log.add(line)
-        self.loader = Loader(self.dataset, self.params.batch_size, self.params.num_workers, self.device.type == "cuda")
+        self.loader = open_loader(self.dataset, self.params.batch_size, self.params.num_workers, self.device)
         try:
             self._fit()
         finally:
@@ -113,7 +118,8 @@ class Training:
             group["lr"] = learning_rate(params, epoch)
         order, counts, share = plan_epoch(params, np.array([crop.has_crack for crop in self.dataset.crops]), self.memory, rng)
         seen = np.unique(order)
-        self.n_done, self.results = 0, np.empty((len(terms) + 1, len(order) + len(hardest(seen, share))))
+        self.n_done, self.n_read, self.unread = 0, 0, []
+        self.results = np.empty((len(terms) + 1, len(order) + len(hardest(seen, share))))
         losses = self._train_on(order, weights, rng)[:, counts]
         again = seen[hardest(self.memory.difficulty[seen], share)]
         if len(again):
@@ -139,26 +145,40 @@ class Training:
         with contextlib.closing(self.loader.batches(keys[skipped:])) as loaded:
             for batch in loaded:
                 self.position.restore_rng(device)  # not before the loader has started, because the loader draws from the generator
-                losses, errors = self.parts.step(self.model, self.optimizer, batch.to(device), weights, self.positive, self.terms)
+                losses, errors = self.parts.step(self.network, self.optimizer, batch.to(device), weights, self.positive, self.terms)
                 difficulty = losses[0] * (errors + 1) if params.hard_negative_difficulty == "loss_errors" else losses[0]
-                self._keep(batch.index, torch.cat([losses, difficulty[None]]).cpu())
+                self._keep(batch.index, torch.cat([losses, difficulty[None]]))
                 self.watcher.on_batch(self, len(self.history) + 1, self.n_done, self.results.shape[1])
                 if self.watcher.should_stop() or self.signals.number:
                     raise _Stopped
+        self._read()
         return self.results[:-1, start : self.n_done]
 
     def _keep(self, images: np.ndarray | torch.Tensor, results: torch.Tensor) -> None:
-        """Keep the losses and the difficulty of the epoch's next images, (terms + 1, N). Raise UserError if a loss is no number."""
-        if not torch.isfinite(results).all():
-            raise UserError(log.not_a_number(self, [self.stems[index] for index in images]))
-        self.results[:, self.n_done : self.n_done + len(images)] = results
-        self.memory.difficulty[images] = results[-1]
+        """Keep the losses and the difficulty of the epoch's next images, (terms + 1, N). A GPU's results are read later."""
+        self.unread.append((images, results))
         self.n_done += len(images)
+        if results.device.type == "cpu" or len(self.unread) == READ_EVERY:
+            self._read()
+
+    def _read(self) -> None:
+        """Read the results that were kept. Raise UserError if a loss is no number."""
+        if not self.unread:
+            return
+        kept, self.unread = self.unread, []
+        sizes = [len(images) for images, _ in kept]
+        read = torch.cat([results for _, results in kept], dim=1).cpu().split(sizes, dim=1)
+        for (images, _), results in zip(kept, read, strict=True):
+            if not torch.isfinite(results).all():
+                raise UserError(log.not_a_number(self, self.n_read, [self.stems[index] for index in images]))
+            self.results[:, self.n_read : self.n_read + len(images)] = results
+            self.memory.difficulty[images] = results[-1]
+            self.n_read += len(images)
 
     def _validate(self, row: dict[str, float]) -> None:
         started = time.perf_counter()
         with self.signals.raising(_Stopped()):
-            figures = self.parts.validate(self.model, self.params, self.data, self.device)
+            figures = self.parts.validate(self.network, self.params, self.data, self.device)
         row.update(figures)
         self.validation_s = time.perf_counter() - started
         is_best = update_best(self.best, row, self.params.best_model_type)
@@ -177,6 +197,7 @@ class Training:
 
     def _stop(self, time_s: float) -> Interrupted:
         """Save the state inside this epoch. Returns the error that ends the training."""
+        self._read()
         self.run.checkpoint.save(stopped_state(self, time_s))
         self.run.history.save(self.history)
         where = f"in epoch {len(self.history) + 1} of {self.params.epochs} after {self.n_done} of {self.results.shape[1]} images"

@@ -7,12 +7,13 @@ import torch
 from crack_utils.config import RunParameters
 from crack_utils.data import find_data, fingerprint
 from crack_utils.errors import DataError, Interrupted, ParameterError
-from crack_utils.networks import computing, resolve_device
+from crack_utils.networks import computing, resolve_device, resolve_precision
 from crack_utils.store import (
     Run,
     check_data,
     check_record_run,
     claimed,
+    computed_in,
     forget_results,
     is_of_other_data,
     recorded,
@@ -48,16 +49,17 @@ def train_run(
         return run
     refuse_claimed(run, "training")
     parts = parts or Parts()
-    threads = trained_with(run) if run.checkpoint.exists else None
+    threads, began_in = (trained_with(run), _began_in(run, params)) if run.checkpoint.exists else (None, None)
     device, signals = resolve_device(params.device), StopSignals()
-    with computing(device, threads) as machine:
+    precision = began_in or resolve_precision(params.precision, device)
+    with computing(device, threads, precision) as machine:
         data = find_data(params, sample_folder())
         facts = parts.facts(data)  # decodes every image: unusable data stop the run before any work is done
         try:
             with signals, claimed(run, "training"):  # a second signal does not disturb what the run notes about its end
                 if facts := _prepared(run, params, overwrite, facts):
-                    training = Training(run, params, data, device, watcher or Watcher(), parts, signals)  # refuses other images
-                    run.params.save(params, _resolved(facts, device), facts)
+                    training = Training(run, params, data, device, watcher or Watcher(), parts, signals, precision)  # refuses other images
+                    run.params.save(params, _resolved(facts, device) | {"precision": precision}, facts)
                     with recorded(run, "training", machine):
                         training.fit()
         except Interrupted as stop:
@@ -78,6 +80,11 @@ def _prepared(run: Run, params: RunParameters, overwrite: bool, facts: dict[str,
         return with_former_data(run, facts)
     forget_results(run)
     return facts
+
+
+def _began_in(run: Run, params: RunParameters) -> str | None:
+    """The precision in which the training began, and goes on; None if other parameters replace the training."""
+    return None if run.params.load().differences(params) else computed_in(run)
 
 
 def _resolved(facts: dict[str, Any], device: torch.device) -> dict[str, Any]:
