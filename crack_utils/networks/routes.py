@@ -73,19 +73,6 @@ def candidates(weight: Tensor) -> list[str]:
     return [name for name, may_pay in zip(WAYS, (True, is_large, is_thin), strict=True) if may_pay]
 
 
-def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    """The convolution of (N, C, H, W) with kernels (O, C, k, k), in the type of autocast, by the fastest way for these shapes."""
-    x, weight = (each.to(torch.get_autocast_dtype(x.device.type)) for each in (x, weight))
-    names = candidates(weight)
-    if len(names) == 1:
-        return direct(x, weight)
-    learns = torch.is_grad_enabled() and weight.requires_grad
-    key = x.device, x.dtype, tuple(x.shape), tuple(weight.shape), learns
-    if key not in _chosen:
-        _chosen[key] = choose(measure({name: WAYS[name] for name in names}, x, weight, learns))
-    return WAYS[_chosen[key].name](x, weight)
-
-
 def measure(ways: Mapping[str, Way], x: Tensor, weight: Tensor, learns: bool) -> dict[str, list[float]]:
     """Seconds of each way, REPEATS times after a warm-up; with the gradients if the network ``learns``."""
     x, weight = (each.detach().requires_grad_(learns) for each in (x, weight))
@@ -110,6 +97,19 @@ def choose(times: Mapping[str, Sequence[float]]) -> Choice:
     """The way with the smallest median of its seconds; of equals the first."""
     medians = {name: 1000 * statistics.median(values) for name, values in times.items()}
     return Choice(min(medians, key=medians.get), medians)
+
+
+def convolve(x: Tensor, weight: Tensor, measure: Callable = measure) -> Tensor:
+    """The convolution of (N, C, H, W) with kernels (O, C, k, k), in the type of autocast, by the fastest way for these shapes."""
+    x, weight = (each.to(torch.get_autocast_dtype(x.device.type)) for each in (x, weight))
+    names = candidates(weight)
+    if len(names) == 1:
+        return direct(x, weight)
+    learns = torch.is_grad_enabled() and weight.requires_grad
+    key = x.device, x.dtype, tuple(x.shape), tuple(weight.shape), learns
+    if key not in _chosen:
+        _chosen[key] = choose(measure({name: WAYS[name] for name in names}, x, weight, learns))
+    return WAYS[_chosen[key].name](x, weight)
 
 
 def chosen_ways() -> Iterator[str]:

@@ -58,6 +58,7 @@ class Training:
         self.stems = [crop.pair.stem for crop in self.dataset.crops]
         self.positive = positive_weights(self.dataset, device) if params.positive_weights else UNWEIGHTED
         self.history: list[dict[str, float]] = []
+        self.read_every = 1 if device.type == "cpu" else READ_EVERY
         self.memory, self.position = ImageMemory(len(self.dataset)), Position()
         self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}  # the best figures may be of different epochs
         self.best_model: dict[str, torch.Tensor] | None = None
@@ -158,7 +159,7 @@ class Training:
         """Keep the losses and the difficulty of the epoch's next images, (terms + 1, N). A GPU's results are read later."""
         self.unread.append((images, results))
         self.n_done += len(images)
-        if results.device.type == "cpu" or len(self.unread) == READ_EVERY:
+        if len(self.unread) >= self.read_every:
             self._read()
 
     def _read(self) -> None:
