@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crack_utils.config import parse_parameters
 from crack_utils.data import Batch
-from crack_utils.networks import build_model, hardware, resolve_device
+from crack_utils.networks import InPrecision, build_model, chosen_ways, computing, resolve_device, resolve_precision
 from crack_utils.networks.fourier import Conv2d
 from crack_utils.networks.norm import FeatureNorm
 from crack_utils.training import build_optimizer, train_step
@@ -74,12 +74,16 @@ def drawn_batch(size: tuple[int, int], count: int, channels: int = 3) -> Batch:
     )
 
 
-def ways(kind: str, against: str | None, size: tuple[int, int], count: int, device: torch.device) -> dict[str, Callable[[], None]]:
-    """What is timed, by name."""
+def ways(
+    kind: str, against: str | None, size: tuple[int, int], count: int, device: torch.device, precision: str = "fp32"
+) -> dict[str, Callable[[], None]]:
+    """What is timed, by name. Only our way computes in bf16."""
     params = parse_parameters({"dataset": "sample", "device": str(device)})
     torch.manual_seed(0)
     ours, batch = build_model(params).to(device), drawn_batch(size, count).to(device)
     models = {"crack_utils": ours} | ({"plain": plain(ours)} if against else {})
+    if precision != "fp32":
+        models["crack_utils"] = InPrecision(ours, precision)
     if kind == "inference":
 
         def predict(model: nn.Module, images: list[Tensor]) -> None:
@@ -90,7 +94,7 @@ def ways(kind: str, against: str | None, size: tuple[int, int], count: int, devi
         parts = {"crack_utils": [batch.image], "plain": batch.image.split(1)}
         return {name: functools.partial(predict, model.eval(), parts[name]) for name, model in models.items()}
     optimizer = build_optimizer(ours, params)
-    found = {"crack_utils": lambda: train_step(ours, optimizer, batch, [1.0, 1.0])[0].cpu()}
+    found = {"crack_utils": lambda: train_step(models["crack_utils"], optimizer, batch, [1.0, 1.0])[0].cpu()}
     if against:
         plain_optimizer = torch.optim.Adam(models["plain"].parameters())
         found["plain"] = lambda: plain_step(models["plain"], plain_optimizer, batch)
@@ -98,14 +102,20 @@ def ways(kind: str, against: str | None, size: tuple[int, int], count: int, devi
 
 
 def measure(
-    kind: str, size: tuple[int, int], count: int, device: torch.device, against: str | None = None, repeats: int = 5
+    kind: str,
+    size: tuple[int, int],
+    count: int,
+    device: torch.device,
+    against: str | None = None,
+    repeats: int = 5,
+    precision: str = "fp32",
 ) -> pd.DataFrame:
     """Time each way in turn, ``repeats`` times after a warm-up.
 
     Returns for each way: seconds (median), images a second, peak memory in MiB, and the arithmetic of the direct way as a share of the
-    machine's ceiling, which may exceed 1 for an algorithm with less arithmetic.
+    machine's ceiling in this precision, which may exceed 1 for an algorithm with less arithmetic.
     """
-    timed = ways(kind, against, size, count, device)
+    timed = ways(kind, against, size, count, device, precision)
     with FlopCounterMode(display=False) as counter:
         ways(kind, "plain", size, count, device)["plain"]()
     memory, times = {}, {name: [] for name in timed}
@@ -116,7 +126,7 @@ def measure(
     for _ in range(repeats):
         for name, run in timed.items():
             times[name].append(seconds(run, device))
-    rows, ceiling = [], arithmetic_ceiling(device)
+    rows, ceiling = [], arithmetic_ceiling(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     for name, values in times.items():
         middle = statistics.median(values)
         share = counter.get_total_flops() / middle / ceiling
@@ -133,9 +143,9 @@ def seconds(run: Callable[[], None], device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def arithmetic_ceiling(device: torch.device) -> float:
-    """Operations a second of a product of large matrices in float32, the best of five."""
-    a = torch.rand(MATRIX, MATRIX, device=device)
+def arithmetic_ceiling(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a product of large matrices, the best of five."""
+    a = torch.rand(MATRIX, MATRIX, device=device, dtype=dtype)
     torch.mm(a, a)
     return 2 * MATRIX**3 / min(seconds(lambda: torch.mm(a, a), device) for _ in range(5))
 
@@ -158,16 +168,20 @@ def main(kind: str = "training") -> None:
     parser.add_argument("--size", default="640x360", help="width x height of the input; default: 640x360")
     parser.add_argument("--batch", type=int, default=1, help="images at a time; default: 1")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1; default: auto")
+    parser.add_argument("--precision", choices=["auto", "fp32", "tf32", "bf16"], default="auto", help="as the run parameter; default: auto")
     parser.add_argument("--against", choices=["plain"], help="also time a plain implementation, one image at a time")
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the median is shown; default: 5")
     parser.add_argument("--json", type=Path, help="a file for the same figures")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     device = resolve_device(options.device)
-    about = hardware(device) | {"torch": torch.__version__, "kind": kind, "size": options.size, "batch": options.batch}
-    table = measure(kind, (height, width), options.batch, device, options.against, options.repeats)
+    precision = resolve_precision(options.precision, device)
+    with computing(device, precision=precision) as about:
+        about |= {"torch": torch.__version__, "kind": kind, "size": options.size, "batch": options.batch}
+        table = measure(kind, (height, width), options.batch, device, options.against, options.repeats, precision)
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print(table.to_string(index=False, float_format="{:.3f}".format))
+    print(*chosen_ways(), sep="\n")
     if options.json:
         options.json.write_text(json.dumps(about | {"ways": table.to_dict("records")}, indent=2) + "\n")
 
