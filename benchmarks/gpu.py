@@ -34,10 +34,10 @@ def check(precision: str, device: torch.device, size: tuple[int, int]) -> dict[s
     with torch.inference_mode():
         expected, logits = exact(batch.image)[1], model(batch.image.to(device))[1].cpu()
     gap = float((logits - expected).abs().max() / expected.abs().max())
+    assert gap < LARGEST_GAP[precision], f"{precision}: the logits differ from those of a CPU by {gap:.2g} of their largest"
     batch = batch.to(device)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     losses = [float(train_step(model, optimizer, batch, [1.0, 0.0])[0][0].mean()) for _ in range(STEPS)]
-    assert gap < LARGEST_GAP[precision], f"{precision}: the logits differ from those of a CPU by {gap:.2g} of their largest"
     assert losses[-1] < 0.8 * losses[0], f"{precision}: the network does not learn: {losses}"
     return {"gap to a CPU": gap, "first loss": losses[0], f"loss after {STEPS} steps": losses[-1]}
 

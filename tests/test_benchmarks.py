@@ -46,10 +46,26 @@ def test_the_memory_of_large_photos_is_measured(tmp_path):
             assert image.getpixel((520, 20)) == pytest.approx(image.getpixel((8, 20)), abs=12)
 
 
-@pytest.mark.parametrize("kind", ["training", "inference"])
-def test_a_network_is_timed_beside_a_plain_one_that_computes_the_same(kind):
+def test_batches_made_on_a_device_are_timed_beside_those_of_a_loader():
+    gpu = runpy.run_path(str(BENCHMARKS / "gpu.py"))
+    table = gpu["time_batches"](torch.device("cpu"), (64, 128), images=6, count=4)  # raises if they differ
+    assert table["batches"].tolist() == ["Loader", "DeviceData"] and (table["ms an image"] > 0).all()
+
+
+@pytest.mark.slow
+def test_a_precision_is_checked_against_a_cpu_and_by_its_learning():
+    gpu = runpy.run_path(str(BENCHMARKS / "gpu.py"))
+    found = gpu["check"]("bf16", torch.device("cpu"), (64, 128))
+    assert 0 < found["gap to a CPU"] < 0.1
+    gpu["check"].__globals__["LARGEST_GAP"]["bf16"] = 1e-9
+    with pytest.raises(AssertionError, match="bf16: the logits differ from those of a CPU"):
+        gpu["check"]("bf16", torch.device("cpu"), (64, 128))
+
+
+@pytest.mark.parametrize(("kind", "precision"), [("training", "fp32"), ("inference", "fp32"), ("inference", "bf16")])
+def test_a_network_is_timed_beside_a_plain_one_that_computes_the_same(kind, precision):
     training = runpy.run_path(str(BENCHMARKS / "training.py"))
-    table = training["measure"](kind, (64, 128), 1, torch.device("cpu"), "plain", repeats=1)
+    table = training["measure"](kind, (64, 128), 1, torch.device("cpu"), "plain", repeats=1, precision=precision)
     assert table["way"].tolist() == ["crack_utils", "plain"] and (table[["seconds", "peak MiB", "share of ceiling"]] > 0).all(axis=None)
     assert table["speedup"][1] == 1
     model, image = build_model(parse_parameters({"dataset": "sample"})), torch.rand(1, 3, 64, 128)

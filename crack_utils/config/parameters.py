@@ -96,6 +96,7 @@ class RunParameters:
     precision: Literal["auto", "fp32", "tf32", "bf16"] = parameter(
         "auto", "auto, fp32, tf32 or bf16; auto takes bf16 on a CUDA GPU that is fast in it, and else fp32"
     )
+    compile_network: bool = parameter(False, "train with a network compiled by torch.compile; needs a C++ compiler, not tried on a GPU")
     changed_data: bool = parameter(False, "go on with a run although the files of its data set have changed", identifies=False)
     num_workers: int = parameter(0, "extra processes that load images; 0: none", ge=0, identifies=False)
 

@@ -99,6 +99,7 @@ def choose(times: Mapping[str, Sequence[float]]) -> Choice:
     return Choice(min(medians, key=medians.get), medians)
 
 
+@torch.compiler.disable  # a compiler cannot follow a choice by the clock
 def convolve(x: Tensor, weight: Tensor, measure: Callable = measure) -> Tensor:
     """The convolution of (N, C, H, W) with kernels (O, C, k, k), in the type of autocast, by the fastest way for these shapes."""
     x, weight = (each.to(torch.get_autocast_dtype(x.device.type)) for each in (x, weight))

@@ -53,6 +53,7 @@ class Training:
         torch.manual_seed(params.seed)
         self.model, self.precision = parts.build_model(params).to(device), precision
         self.network = self.model if precision == "fp32" else InPrecision(self.model, precision)
+        self.learner = torch.compile(self.network) if params.compile_network else self.network  # validations come in other sizes
         self.optimizer = build_optimizer(self.model, params)
         self.dataset = data.split("train")
         self.stems = [crop.pair.stem for crop in self.dataset.crops]
@@ -146,7 +147,7 @@ class Training:
         with contextlib.closing(self.loader.batches(keys[skipped:])) as loaded:
             for batch in loaded:
                 self.position.restore_rng(device)  # not before the loader has started, because the loader draws from the generator
-                losses, errors = self.parts.step(self.network, self.optimizer, batch.to(device), weights, self.positive, self.terms)
+                losses, errors = self.parts.step(self.learner, self.optimizer, batch.to(device), weights, self.positive, self.terms)
                 difficulty = losses[0] * (errors + 1) if params.hard_negative_difficulty == "loss_errors" else losses[0]
                 self._keep(batch.index, torch.cat([losses, difficulty[None]]))
                 self.watcher.on_batch(self, len(self.history) + 1, self.n_done, self.results.shape[1])

@@ -2,17 +2,20 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 import torch
 from conftest import TINY, small_params
 from tiny_training import tiny_run
+from torch._dynamo import OptimizedModule
 
 from crack_utils.data import DeviceData, find_data
 from crack_utils.errors import ParameterError, UserError
 from crack_utils.evaluation import evaluate_run
+from crack_utils.networks.segdecnet import conv_block, pool, segmentation_head
 from crack_utils.reporting import provenance
-from crack_utils.store import Run
+from crack_utils.store import Run, computed_in
 from crack_utils.training import Watcher, train_run, train_step
 
 
@@ -72,6 +75,15 @@ def test_a_training_goes_on_in_the_precision_in_which_it_began(home, small_data)
     evaluate_run(run, TINY.build_model)  # auto is not slow on a CPU
     assert run.provenance.load()["evaluation"]["precision"] == "float32"
     assert provenance.rows(run)["Evaluated"].endswith("not with the training's precision")
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cuda:1", "tf32"), ("cpu", "fp32")])
+def test_a_run_of_an_earlier_version_has_the_precision_that_its_device_had(home, small_data, device, precision):
+    run = train_run(small_params(small_data, epochs=1), "a", parts=TINY)
+    values = json.loads(run.params.path.read_text()) | {"device": device}
+    del values["precision"], values["given"]["precision"]
+    run.params.path.write_text(json.dumps(values))
+    assert computed_in(run) == precision
 
 
 def test_other_parameters_that_replace_a_training_do_not_take_over_its_precision(home, small_data):
@@ -153,3 +165,41 @@ def test_a_training_learns_the_same_from_batches_made_on_the_device(home, small_
     if "jitter" not in parts:
         assert made.model.path.read_bytes() == weights
     torch.testing.assert_close(losses(made), expected, rtol=0, atol=1e-5)
+
+
+class NormedNet(torch.nn.Module):
+    """A block and a head of SegDecNet, with a channel that is constant."""
+
+    def __init__(self, params):
+        super().__init__()
+        self.block, self.head, self.decision_head = conv_block(3, 4), segmentation_head(4, 5), torch.nn.Linear(10, 1)
+        self.block[0].weight.data[0] = 0
+
+    def forward(self, image):
+        features = self.block(image)
+        seg_logits = self.head(features)
+        return self.decision_head(pool(features, seg_logits)), seg_logits
+
+
+class Learners(Watcher):
+    """Notes after each epoch whether a compiled network learned."""
+
+    def __init__(self):
+        self.compiled = []
+
+    def on_epoch(self, training):
+        self.compiled.append(isinstance(training.learner, OptimizedModule))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_compiled_network_learns_the_same(home, small_data, precision):
+    parts = dataclasses.replace(TINY, build_model=lambda params, fresh=True: NormedNet(params))
+    values = {"epochs": 2, "batch_size": 2, "precision": precision, "learning_rate": 0.01}
+    plain = tiny_run(small_data, parts, **values)
+    expected = losses(plain)
+    params, watcher = small_params(small_data, hard_negative_mining=0, validate=False, compile_network=True, **values), Learners()
+    compiled = train_run(params, "compiled", watcher=watcher, parts=parts)
+    assert watcher.compiled == [True, True]
+    torch.testing.assert_close(losses(compiled), expected, rtol=0, atol=1e-5 if precision == "fp32" else 1e-2)

@@ -112,7 +112,7 @@ def predictions_html(training: Training, crops: CropDataset) -> str:
     was_training = training.model.training
     pictures = []
     with torch.random.fork_rng(devices=[]):  # a loader draws random numbers, and watching a training must not change it
-        for crop, seg_prob, _ in predict(training.model, crops, training.device):
+        for crop, seg_prob, _ in predict(training.network, crops, training.device):
             grey = (255 * seg_prob.cpu().numpy()).astype(np.uint8)
             pictures += [(f"{crop.pair.stem}: truth", outlined(crop)), ("probability", grey)]
     training.model.train(was_training)
