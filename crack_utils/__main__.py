@@ -65,9 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
     added = add(bench, "measure speed, memory and sizes")
     added.add_argument(
         "what",
-        choices=["endurance", "evaluation", "gpu", "inference", "photo", "report", "training"],
-        help="200 epochs, counts at 180 thresholds, all precisions on a GPU, predictions, photos of 400 megapixels, a report of 1124 "
-        "images, or training steps",
+        choices=["endurance", "evaluation", "gpu", "inference", "learning", "photo", "report", "training"],
+        help="200 epochs, counts at 180 thresholds, all precisions on a GPU, predictions, trainings beside plain ones, "
+        "photos of 400 megapixels, a report of 1124 images, or training steps",
     )
     added.add_argument("words", nargs=argparse.REMAINDER, help="options of the benchmark; training and inference explain theirs by --help")
     add(parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")

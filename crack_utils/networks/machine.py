@@ -12,6 +12,7 @@ import torch
 
 from crack_utils.config import usable_cores
 from crack_utils.errors import ParameterError
+from crack_utils.networks.memory import memory_kept
 from crack_utils.networks.precision import describe_precision, tf32
 
 
@@ -53,7 +54,7 @@ def computing(device: torch.device, threads: int | None = None, precision: str =
     if not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(min(threads or before, usable_cores()))
     try:
-        with tf32(precision == "tf32"):
+        with memory_kept() if device.type == "cpu" else contextlib.nullcontext(), tf32(precision == "tf32"):
             yield hardware(device, precision)
     finally:
         torch.set_num_threads(before)
