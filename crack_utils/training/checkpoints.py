@@ -87,7 +87,7 @@ def resume(training: "Training", state: dict[str, Any]) -> None:
     training.optimizer.load_state_dict(state["optimizer"])
     for parameter, values in training.optimizer.state.items():  # fused steps need one order in memory, which depends on the device
         for name, value in values.items():
-            if value.shape == parameter.shape:
+            if torch.is_tensor(value) and value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter).copy_(value)
     training.history = state["history"]
     training.best = state["best"]
