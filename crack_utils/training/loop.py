@@ -53,7 +53,6 @@ class Training:
         torch.manual_seed(params.seed)
         self.model = ranks.prepared(parts.build_model(params), self.stems).to(device)
         self.optimizer = build_optimizer(self.model, params)
-        ranks.average(self.optimizer)
         self.positive = positive_weights(self.dataset, device) if params.positive_weights else UNWEIGHTED
         self.history: list[dict[str, float]] = []
         self.memory, self.position = ImageMemory(len(self.dataset)), Position()
@@ -72,6 +71,7 @@ class Training:
             self.model, self.params, self.dataset, self.device, self.ranks.share(self.params.batch_size)
         )
         self.validation_s = len(self.data.split(self.params.choosing_split)) * predict_s if self.params.validate else 0.0
+        self.ranks.join(self.model, self.optimizer)
         self.run.log.add(log.announcement(self, train_s))
         for line in () if self.run.checkpoint.exists else log.description(self):
             self.run.log.add(line)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import multiprocessing
 import os
 import sys
@@ -26,6 +27,8 @@ from crack_utils.training.step import Parts
 
 HOST = "127.0.0.1"  # processes that this program starts are on its machine
 FAREWELL_S = 10  # a process that has finished or lost the others takes less time to end
+
+_trainings = itertools.count()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Team:
         if self._group:
             dist.destroy_process_group()
         for child in self._children:
-            child.join(FAREWELL_S)
+            child.join(0 if kind else FAREWELL_S)
             child.kill()
             child.join()
 
@@ -98,7 +101,7 @@ class Team:
         return self._group
 
     def _join(self, device: torch.device) -> None:
-        self._store = next(dist.rendezvous("env://"))[0] if self._is_launched else self._start_children()
+        self._store = _launched_store() if self._is_launched else self._start_children()
         self._group = Group(self._store, 0, self.place.count, self._params.batch_size, device, self._why)
 
     def _start_children(self) -> dist.Store:
@@ -114,9 +117,10 @@ class Team:
 
     def _why(self) -> str:
         """Why another process has ended."""
-        wait([child.sentinel for child in self._children], FAREWELL_S)
-        if self._children and self._store.check(["why"]):
-            return self._store.get("why").decode()
+        if self._children:
+            wait([child.sentinel for child in self._children], FAREWELL_S)
+            if self._store.check(["why"]):
+                return self._store.get("why").decode()
         for rank, child in enumerate(self._children, start=1):
             if child.exitcode:
                 return f"process {rank} of the training ended with status {child.exitcode}" + " (killed)" * (child.exitcode < 0)
@@ -125,7 +129,12 @@ class Team:
 
 def help_launched(params: RunParameters, parts: Parts, place: Place) -> None:
     """Help process 0 to train, as a process that torchrun has started."""
-    _help(params, parts, place, next(dist.rendezvous("env://"))[0])
+    _help(params, parts, place, _launched_store())
+
+
+def _launched_store() -> dist.Store:
+    """Where the processes of torchrun meet. A program may train several times."""
+    return dist.PrefixStore(f"training {next(_trainings)}", next(dist.rendezvous("env://"))[0])
 
 
 def _live(params: RunParameters, rank: int, port: int) -> None:

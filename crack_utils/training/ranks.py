@@ -40,7 +40,7 @@ class Alone:
     def prepared(self, model: nn.Module, images: Sequence[str]) -> nn.Module:
         return model
 
-    def average(self, optimizer: torch.optim.Optimizer) -> None:
+    def join(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         pass
 
     def once(self, work: Callable[[], Any]) -> Any:
@@ -83,28 +83,27 @@ class Group:
         return max(1, self._slice(n_images).stop - self._slice(n_images).start)
 
     def prepared(self, model: nn.Module, images: Sequence[str]) -> nn.Module:
-        """The network of process 0. Batch normalisation takes its statistics from the whole batch.
+        """The network with the weights of process 0.
 
         Raises:
-            ParameterError: the network has batch normalisation, and the processes compute on CPUs.
+            ParameterError: the network has batch normalisation, which only GPUs can compute together.
             UserError: this process has found other training images than process 0.
         """
         if self.once(lambda: images) != images:
             raise UserError("process 0 has found other training images; each machine needs the same files in data_root")
-        if any(isinstance(module, BATCH_NORMS) for module in model.modules()):
-            if self.about["backend"] != "nccl":
-                raise ParameterError(
-                    f"processes: the network normalises over the whole batch, which {self.count} processes can do on GPUs only; "
-                    "set processes to 1, or device to cuda"
-                )
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model, self._gradients)
+        if self.about["backend"] != "nccl" and any(isinstance(module, BATCH_NORMS) for module in model.modules()):
+            raise ParameterError(
+                f"processes: this network has batch normalisation, which {self.count} processes can only compute together on GPUs; "
+                "train by one process, or choose an architecture without batch normalisation, such as segdecnet"
+            )
         with self._connected():
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, 0)
         return model
 
-    def average(self, optimizer: torch.optim.Optimizer) -> None:
-        """From now on each step of the optimizer takes the gradient of the mean loss over the whole batch."""
+    def join(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """From now on batch normalisation and the optimizer's steps are those of the whole batch: all processes train in step."""
+        nn.SyncBatchNorm.convert_sync_batchnorm(model, self._gradients)  # replaces the layers inside the network
         optimizer.register_step_pre_hook(self._average)
 
     def _average(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
