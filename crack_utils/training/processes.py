@@ -49,9 +49,8 @@ class Place:
             raise ParameterError(f"device: {device} is one device, and each of {self.count} processes needs its own; say cuda or cpu")
         if (gpus := torch.cuda.device_count()) < self.local_count:
             raise ParameterError(f"processes: {self.local_count} processes need a GPU each, and this machine has {gpus}; start {gpus}")
-        device = torch.device("cuda", self.local_rank)
-        torch.cuda.set_device(device)
-        return device
+        torch.cuda.set_device(self.local_rank)
+        return torch.device("cuda", self.local_rank) if self.local_rank else device
 
 
 def find_place(params: RunParameters) -> Place:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from conftest import TINY, TinyNet
 
 from crack_utils.config import parse_parameters
