@@ -82,7 +82,7 @@ class Team:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._is_launched and not (self._group or kind):
-            self._join(torch.device("cpu"))  # the others wait for a training, but there is none
+            self._join(self.place.device(self._params))  # the others wait for a training, but there is none
             self._group.once(lambda: None)
         if self._group:
             dist.destroy_process_group()
@@ -107,7 +107,7 @@ class Team:
         self._store = dist.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
         context = multiprocessing.get_context("spawn")  # a fork would share the threads and the GPU of this process
         for rank in range(1, self.place.count):
-            self._children.append(context.Process(target=_live, args=(self._params, rank, self._store.port)))
+            self._children.append(context.Process(target=_run_child, args=(self._params, rank, self._store.port)))
             self._children[-1].start()
         while self._store.add("ready", 0) < len(self._children):
             if wait([child.sentinel for child in self._children], 0.1):
@@ -136,14 +136,13 @@ def _launched_store() -> dist.Store:
     return dist.PrefixStore(f"training {next(_trainings)}", next(dist.rendezvous("env://"))[0])
 
 
-def _live(params: RunParameters, rank: int, port: int) -> None:
-    """The whole life of a process that process 0 has started."""
+def _run_child(params: RunParameters, rank: int, port: int) -> None:
+    """What a process does that process 0 has started."""
     store = dist.TCPStore(HOST, port)
     store.add("ready", 1)
     try:
-        _help(params, Parts(), Place(rank, params.processes, rank, params.processes), store)
-    except Lost:  # process 0 knows why, or is gone
-        sys.exit(1)
+        with contextlib.suppress(Lost):  # process 0 says who has ended, or is gone
+            _help(params, Parts(), Place(rank, params.processes, rank, params.processes), store)
     except Exception as error:
         store.set("why", f"process {rank} of the training ended with {type(error).__name__}: {error}")
         sys.exit(1)

@@ -6,7 +6,6 @@ validates and writes files.
 
 import contextlib
 import datetime
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -115,16 +114,16 @@ class Group:
 
     def once(self, work: Callable[[], Any]) -> Any:
         """Do the work in process 0 alone. All processes return what the work returns, or raise what the work raises."""
-        outcome, error = [None, None], None
+        outcome = [None, None]
         if self.rank == 0:
             try:
                 outcome[0] = work()
-            except Exception as raised:
-                error = outcome[1] = raised
+            except Exception as error:
+                outcome[1] = error
         with self._connected():
             dist.broadcast_object_list(outcome, 0)
-        if error or outcome[1]:
-            raise error or outcome[1]
+        if outcome[1]:
+            raise outcome[1]
         return outcome[0]
 
     def batches(self, loader: Loader, keys: list) -> Iterator[Batch]:
@@ -165,5 +164,5 @@ class Group:
         """Turn the error of a broken connection into one that says who has ended."""
         try:
             yield
-        except (RuntimeError, pickle.UnpicklingError) as error:
+        except RuntimeError as error:
             raise Lost(f"{self._why()}; the other processes stop too, and the same command goes on after the last checkpoint") from error

@@ -4,9 +4,11 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import psutil
@@ -154,6 +156,21 @@ def test_a_started_process_that_is_killed_or_stopped_costs_nothing_but_time(home
     assert broken.history.load().drop(columns="time_s").equals(whole.history.load().drop(columns="time_s"))
     alone = train_run(dataclasses.replace(params, processes=1, validate=False), "alone")
     np.testing.assert_allclose(alone.history.load()["loss"], whole.history.load()["loss"], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_started_process_that_fails_says_why(home, tmp_path):
+    root = write_dataset(tmp_path / "d")
+
+    def remove():  # while the new process is still importing torch
+        assert waited(multiprocessing.active_children, LIMIT_S)
+        shutil.rmtree(root)
+
+    threading.Thread(target=remove).start()
+    params = parse_parameters(values_of(root, batch_size=2, processes=2))
+    with pytest.raises(UserError, match=f"process 1 of the training ended with DataError: data_root {root} is not a folder; .* stop too"):
+        train_run(params, "a")
+    assert load_status(Run("a")).state == "failed"
 
 
 @pytest.mark.slow
