@@ -7,7 +7,7 @@ validates and writes files.
 import contextlib
 import datetime
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class Alone:
     """A training by one process. Its methods are those of :class:`Group`, and do next to nothing."""
 
     rank, count = 0, 1
-    about: dict[str, Any] = {}  # noqa: RUF012
+    about: ClassVar[dict[str, Any]] = {}  # what the provenance says of the processes
 
     def share(self, n_images: int) -> int:
         return n_images

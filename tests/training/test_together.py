@@ -25,6 +25,7 @@ from crack_utils.reporting.provenance import rows
 from crack_utils.store import Run, load_status
 from crack_utils.training import Watcher, train_run
 
+pytestmark = pytest.mark.slow
 PROGRAM = REPOSITORY / "tests" / "training" / "rank_program.py"
 LIMIT_S = 120
 MINED = {"hard_negative_mining": 0.5, "hard_negative_difficulty": "loss_errors"}
@@ -109,7 +110,6 @@ def test_only_one_process_writes_and_a_finished_run_is_shown(together):
     assert "processes" not in Run("mined-alone").provenance.load()["training"]
 
 
-@pytest.mark.slow
 def test_a_killed_process_ends_the_others_and_the_run_goes_on(together, tmp_path):
     folder, _ = together
     training = write_trainings(tmp_path / "killed", ("dropping-killed", values_of(folder / "d", **MINED)))
@@ -139,7 +139,6 @@ class Break(Watcher):
             os.kill(child.pid if self.to_child else os.getpid(), self.number)
 
 
-@pytest.mark.slow
 def test_a_started_process_that_is_killed_or_stopped_costs_nothing_but_time(home, tmp_path):
     root = write_dataset(tmp_path / "d", train=3, negatives=1)
     params = parse_parameters(values_of(root, hard_negative_mining=0, batch_size=2, processes=2, validation_n_epochs=1))
@@ -158,7 +157,6 @@ def test_a_started_process_that_is_killed_or_stopped_costs_nothing_but_time(home
     np.testing.assert_allclose(alone.history.load()["loss"], whole.history.load()["loss"], rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_a_started_process_that_fails_says_why(home, tmp_path):
     root = write_dataset(tmp_path / "d")
 
@@ -173,7 +171,6 @@ def test_a_started_process_that_fails_says_why(home, tmp_path):
     assert load_status(Run("a")).state == "failed"
 
 
-@pytest.mark.slow
 def test_started_processes_end_when_the_first_one_is_killed(home, tmp_path):
     root = write_dataset(tmp_path / "d", train=3, negatives=1)
     path = tmp_path / "a.yaml"
@@ -190,7 +187,6 @@ def test_started_processes_end_when_the_first_one_is_killed(home, tmp_path):
     assert waited(lambda: not any(other.is_running() for other in others), LIMIT_S)
 
 
-@pytest.mark.slow
 def test_torchrun_starts_the_command(home, tmp_path):
     root = write_dataset(tmp_path / "d", train=3, negatives=1)
     path = tmp_path / "a.yaml"
