@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from crack_utils.config import parse_parameters
-from crack_utils.networks import build_model
+from crack_utils.networks import build_model, fourier
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -55,3 +55,19 @@ def test_a_network_is_timed_beside_a_plain_one_that_computes_the_same(kind):
     model, image = build_model(parse_parameters({"dataset": "sample"})), torch.rand(1, 3, 64, 128)
     ours, plain = model(image), training["plain"](model)(image)
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-4 * float(plain[1].abs().max()))
+
+
+@pytest.mark.slow
+def test_the_fast_ways_learn_as_the_plain_one(small_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("CRACK_HOME", str(tmp_path))
+    monkeypatch.setattr(fourier, "PAYS", 2)  # the frequency domain for most layers
+    fourier.plan.cache_clear()
+    learning = runpy.run_path(str(BENCHMARKS / "learning.py"))
+    given = {"dataset": "folder", "data_root": str(small_data), "input_width": 128, "input_height": 64, "epochs": 2}
+    table = learning["curves"](given | {"hard_negative_mining": 0, "images_per_split": 2}, [0])
+    fourier.plan.cache_clear()
+    fast, plain = (table[table["way"] == way].reset_index() for way in ("crack_utils", "plain"))
+    assert fast["epoch"].tolist() == plain["epoch"].tolist() == [1, 2]
+    assert fast["loss"].tolist() == pytest.approx(plain["loss"].tolist(), rel=2e-3)
+    assert fast["loss"].tolist() != plain["loss"].tolist()  # the two ways are not one
+    learning["plot"](table)

@@ -12,6 +12,7 @@ import torch
 
 from crack_utils.config import usable_cores
 from crack_utils.errors import ParameterError
+from crack_utils.networks.memory import memory_kept
 
 
 def resolve_device(name: str) -> torch.device:
@@ -53,6 +54,7 @@ def computing(device: torch.device, threads: int | None = None, processes: int =
     if not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(min(threads or before, max(1, usable_cores() // processes)))
     try:
-        yield hardware(device)
+        with memory_kept() if device.type == "cpu" else contextlib.nullcontext():
+            yield hardware(device)
     finally:
         torch.set_num_threads(before)

@@ -1,5 +1,6 @@
 """FeatureNorm, with the ReLU that follows it, in as few passes over memory as the formulas allow."""
 
+import math
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, bias: Tensor | None, eps: float, relu: bool) -> Tensor:
         centred = x - x.mean((2, 3), keepdim=True)
-        std = torch.sqrt(_products(centred, centred) / (x.shape[2] * x.shape[3] - 1))
+        std = torch.linalg.vector_norm(centred, dim=(2, 3), keepdim=True) / math.sqrt(x.shape[2] * x.shape[3] - 1)
         factor = scale / torch.sqrt(std + eps)
         y = centred * factor if bias is None else torch.addcmul(bias, centred, factor)
         y = y.relu_() if relu else y
@@ -43,15 +44,9 @@ class _Normalise(torch.autograd.Function):
         pixels, root = centred.shape[2] * centred.shape[3], torch.sqrt(std + ctx.eps)
         if y is not None:
             grad = torch.ops.aten.threshold_backward(grad, y, 0)
-        total, deviation = grad.sum((2, 3), keepdim=True), _products(grad, centred)
+        total, deviation = grad.sum((2, 3), keepdim=True), (grad * centred).sum((2, 3), keepdim=True)
         factor = scale / root
         # The standard deviation's own derivative is centred / ((pixels - 1) * std); a channel without any deviation has none.
         slope = torch.where(std > 0, -0.5 * factor / root**2 * deviation / ((pixels - 1) * std), 0)
         back = torch.addcmul(-factor * total / pixels, centred, slope).addcmul_(grad, factor)
         return back, (deviation / root).sum(0, keepdim=True), total.sum(0, keepdim=True) if ctx.has_bias else None, None, None
-
-
-def _products(a: Tensor, b: Tensor) -> Tensor:
-    """The sum over the pixels of a * b, for each sample and channel: (N, C, 1, 1)."""
-    rows = a.shape[0] * a.shape[1]
-    return torch.bmm(a.reshape(rows, 1, -1), b.reshape(rows, -1, 1)).view(*a.shape[:2], 1, 1)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from crack_utils.networks.fourier import Conv2d
 from crack_utils.networks.norm import FeatureNorm
+from crack_utils.networks.pool import MaxPool
 
 
 def conv_block(in_channels: int, out_channels: int, kernel_size: int = 5) -> nn.Sequential:
@@ -52,13 +53,11 @@ class SegDecNet(nn.Module):
         super().__init__()
         self.gradient_flow_adjustment = gradient_flow_adjustment
         self.v1 = conv_block(in_channels, 32)
-        self.v2 = nn.Sequential(nn.MaxPool2d(2), conv_block(32, 64), conv_block(64, 64), conv_block(64, 64))
-        self.v3 = nn.Sequential(nn.MaxPool2d(2), *(conv_block(64, 64) for _ in range(4)))
-        self.v4 = nn.Sequential(nn.MaxPool2d(2), conv_block(64, 1024, kernel_size=15))
+        self.v2 = nn.Sequential(MaxPool(), conv_block(32, 64), conv_block(64, 64), conv_block(64, 64))
+        self.v3 = nn.Sequential(MaxPool(), *(conv_block(64, 64) for _ in range(4)))
+        self.v4 = nn.Sequential(MaxPool(), conv_block(64, 1024, kernel_size=15))
         self.build_segmentation()
-        self.decision_features = nn.Sequential(
-            nn.MaxPool2d(2), conv_block(1025, 8), nn.MaxPool2d(2), conv_block(8, 16), nn.MaxPool2d(2), conv_block(16, 32)
-        )
+        self.decision_features = nn.Sequential(MaxPool(), conv_block(1025, 8), MaxPool(), conv_block(8, 16), MaxPool(), conv_block(16, 32))
         self.decision_head = nn.Linear(66, 1)
 
     def build_segmentation(self) -> None:

@@ -1,4 +1,4 @@
-"""Convolution in the frequency domain against the direct one, and FeatureNorm against its formula."""
+"""Convolutions, maxima and FeatureNorm in their fast ways against the plain ones."""
 
 import copy
 
@@ -7,7 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from crack_utils.networks import fourier
+from crack_utils.networks.narrow import phases
 from crack_utils.networks.norm import FeatureNorm
+from crack_utils.networks.pool import MaxPool
 
 
 @pytest.fixture
@@ -31,7 +33,15 @@ def close(values, expected):
 
 @pytest.mark.parametrize(
     ("channels", "outputs", "kernel", "size"),
-    [(3, 40, 15, (45, 80)), (4, 6, 5, (20, 33)), (2, 3, 5, (11, 9)), (2, 17, 15, (12, 20)), (1, 1, 15, (8, 16)), (2, 3, 3, (70, 2))],
+    [
+        (3, 40, 15, (45, 80)),
+        (4, 6, 5, (20, 33)),
+        (2, 3, 5, (11, 9)),
+        (2, 17, 15, (12, 20)),
+        (1, 1, 15, (8, 16)),
+        (2, 3, 3, (70, 2)),
+        (2, 2, 5, (15, 30)),
+    ],
 )
 def test_outputs_and_gradients_are_those_of_the_direct_way(everywhere, channels, outputs, kernel, size):
     conv, x = drawn(channels, outputs, kernel, size)
@@ -43,6 +53,37 @@ def test_outputs_and_gradients_are_those_of_the_direct_way(everywhere, channels,
         close(value, other)
     with torch.inference_mode():
         close(conv(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size"), [(5, 8, (12, 20)), (3, 1, (7, 16)), (4, 3, (9, 20)), (2, 8, (6, 7)), (2, 16, (8, 8))]
+)
+def test_few_channels_have_the_outputs_and_gradients_of_the_direct_way(channels, outputs, size):
+    conv, x = drawn(channels, outputs, 5, size)
+    y, expected = conv(x), F.conv2d(x, conv.weight, padding=2)
+    assert ("Narrow" in str(y.grad_fn)) == (phases(outputs, 5, size[1]) > 1)
+    torch.testing.assert_close(y, expected)
+    grad = torch.randn_like(expected)
+    for value, other in zip(*(torch.autograd.grad(each, (x, conv.weight), grad) for each in (y, expected)), strict=True):
+        close(value, other)
+    (alone,) = torch.autograd.grad(conv(x.detach()).sum(), conv.weight)
+    assert alone.shape == conv.weight.shape
+
+
+def test_columns_are_computed_at_once_where_vectors_have_room():
+    assert phases(1, 5, 640) == 8
+    assert phases(1, 5, 36) == 1  # the width is not divisible
+    assert phases(1, 1, 640) == 1
+    assert phases(16, 5, 640) == 1
+
+
+def test_maxima_without_gradients_are_those_of_pytorch():
+    x = torch.randn(2, 3, 7, 10)
+    x[0, 0, 2, 2] = torch.nan
+    with torch.inference_mode():
+        torch.testing.assert_close(MaxPool()(x), F.max_pool2d(x, 2), rtol=0, atol=0, equal_nan=True)
+    x.requires_grad_()
+    torch.testing.assert_close(*(torch.autograd.grad(pool(x).nansum(), x)[0] for pool in (MaxPool(), torch.nn.MaxPool2d(2))))
 
 
 def test_other_types_take_the_direct_way(everywhere):
@@ -88,7 +129,7 @@ def test_groups_of_channels_and_large_batches_change_nothing(everywhere, monkeyp
 
 
 def test_the_published_network_takes_the_frequency_domain_where_it_pays():
-    assert fourier.plan((45, 80), 15, (64, 1024), True).side == (30, 30)
+    assert fourier.plan((45, 80), 15, (64, 1024), True).side == (29, 30)
     assert fourier.plan((12, 20), 15, (64, 1024), True) is None  # the kernel's transform would take longer than the convolution
     assert fourier.plan((12, 20), 15, (64, 1024), False)
     assert fourier.plan((360, 640), 5, (3, 32), True) is None
