@@ -34,7 +34,7 @@ MIXED = {"hard_negative_mining": "1 of 3, min 0.1", "frequency_of_use_sampling":
 
 def torchrun(home, *words, processes=2, **environment):
     """``torchrun WORDS``, with ``home`` in the repository's place."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *map(str, words)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *map(str, words)]
     environment = {**os.environ, "CRACK_HOME": str(home), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=LIMIT_S)
 
