@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit status."""
     options = build_parser().parse_args(arguments)
     try:
+        if config.launched_processes() > 1 and options.command is not train:
+            raise UserError("torchrun starts several processes, and only the command train knows how to share its work; leave out torchrun")
         options.command(options)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

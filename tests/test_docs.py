@@ -153,7 +153,14 @@ def check_tool(package):
     return check
 
 
+def check_torchrun(words, folder):
+    start = words.index("-m")
+    assert words[start + 1 : start + 3] == ["crack_utils", "train"]
+    check_crack_utils(words[start + 2 :], folder)
+
+
 PROGRAMS = {
+    "torchrun": check_torchrun,
     "python": check_python,
     "python3": check_python,
     ".venv/bin/python": check_python,
@@ -176,6 +183,13 @@ def test_commands_name_what_there_is(line, folder):
     assert folder.is_dir()
     program, *words = shlex.split(line, comments=True)
     PROGRAMS[program](words, folder)
+
+
+def test_the_job_for_slurm_is_a_script_that_starts_the_command():
+    (script,) = blocks(REPOSITORY / "docs/processes.md", "bash")
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    (line,) = (line for line in script.replace("\\\n", "").splitlines() if line.startswith("srun "))
+    check_torchrun(shlex.split(line)[2:], REPOSITORY)
 
 
 def test_make_and_the_commands_without_make_are_the_same():
@@ -360,7 +374,7 @@ def test_the_example_of_a_sweep_is_the_file_it_names():
 
 def facts():
     record, (height, width) = load_record(), CUT_SIZE
-    in_words = {0.1: "a tenth", 0.2: "a fifth", 4: "four", 5: "five", 6: "six", 7: "seven"}
+    in_words = {0.1: "a tenth", 0.2: "a fifth", 4: "four", 5: "five", 6: "six", 8: "eight"}
     val, test = in_words[DRAWN_SHARES["val"]], in_words[DRAWN_SHARES["test"]]
     seeds = record[record["name"].str.startswith("seeds")].groupby("name")["seed"].nunique()
     yield "README.md", f"{val} of the photos into the validation set, {test} into the test set"

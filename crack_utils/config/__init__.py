@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "checks": ["check_input_size", "check_names"],
         "choices": ["AUGMENTATIONS", "DATASETS", "NETWORKS", "Network", "plain"],
         "files": ["FOLDERS", "FOLDERS_OF_A_RUN", "check_run_name", "is_run_name", "read_yaml", "resolve_folders"],
-        "limits": ["SWEEP", "kills_for_memory", "usable_cores", "usable_memory_gib"],
+        "limits": ["SWEEP", "kills_for_memory", "launched_processes", "usable_cores", "usable_memory_gib"],
         "parameters": ["DATA_PARAMETERS", "PARAMETER_DEFAULTS", "PARAMETER_HELP", "UNIDENTIFYING", "RunParameters", "parse_parameters"],
     },
 )

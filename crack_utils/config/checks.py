@@ -86,6 +86,10 @@ def fits_together(params: "RunParameters") -> None:
     hard = params.hard_batches
     if hard and not (0 < hard[0] < hard[1] == params.batch_size):
         raise ValueError(f"hard_negative_mining {params.hard_negative_mining!r} needs k below b, and b = batch_size {params.batch_size}")
+    if params.processes > params.batch_size:
+        raise ValueError(
+            f"processes {params.processes} share a batch, so batch_size {params.batch_size} must be at least {params.processes}"
+        )
     if params.warmup_epochs and params.warmup_epochs >= params.epochs:
         raise ValueError(f"warmup_epochs {params.warmup_epochs} must be below epochs {params.epochs}")
     if params.best_model_type != "seg" and not params.decision_loss:

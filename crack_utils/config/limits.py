@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SWEEP = "CRACK_SWEEP"  # this environment variable tells a member of a sweep the process of the sweep
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR")  # torchrun sets these environment variables
 CGROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers and of jobs
 OWN_GROUPS = Path("/proc/self/cgroup")
 V1_FILES = {"cpu.max": "cpu/{}/cpu.cfs_quota_us cpu/{}/cpu.cfs_period_us", "memory.max": "memory/{}/memory.limit_in_bytes"}
@@ -23,6 +24,11 @@ def usable_memory_gib(cgroups: Path = CGROUPS, own: Path = OWN_GROUPS) -> float:
     """The memory in GiB that this process may use: that of the machine or of its container. Infinite if the system tells neither."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else float("inf")
     return min([machine, *(int(size) for (size,) in _limits("memory.max", cgroups, own) if size != "max")]) / 2**30
+
+
+def launched_processes() -> int:
+    """The number of processes that torchrun has started on all machines, with this one; 1 without torchrun."""
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in LAUNCHED) else 1
 
 
 def kills_for_memory() -> int:

@@ -99,6 +99,7 @@ class RunParameters:
     compile_network: bool = parameter(False, "train with a network compiled by torch.compile; needs a C++ compiler, not tried on a GPU")
     changed_data: bool = parameter(False, "go on with a run although the files of its data set have changed", identifies=False)
     num_workers: int = parameter(0, "extra processes that load images; 0: none", ge=0, identifies=False)
+    processes: int = parameter(1, "processes that train together and share each batch, one on each GPU", ge=1, identifies=False)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -44,15 +44,15 @@ def machine(device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def computing(device: torch.device, threads: int | None = None, precision: str = "fp32") -> Iterator[dict[str, Any]]:
+def computing(device: torch.device, threads: int | None = None, precision: str = "fp32", processes: int = 1) -> Iterator[dict[str, Any]]:
     """Compute with as many CPU threads as an earlier session did: the last digits of sums depend on this number.
 
-    Never with more threads than cores. The variable OMP_NUM_THREADS, if set, decides alone. TF32 is used only in the ``precision`` tf32.
-    The block gets the :func:`hardware`.
+    Never with more threads than this process's share of the cores, if so many ``processes`` compute together on this machine. The variable
+    OMP_NUM_THREADS, if set, decides alone. TF32 is used only in the ``precision`` tf32. The block gets the :func:`hardware`.
     """
     before = torch.get_num_threads()
     if not os.environ.get("OMP_NUM_THREADS"):
-        torch.set_num_threads(min(threads or before, usable_cores()))
+        torch.set_num_threads(min(threads or before, max(1, usable_cores() // processes)))
     try:
         with memory_kept() if device.type == "cpu" else contextlib.nullcontext(), tf32(precision == "tf32"):
             yield hardware(device, precision)

@@ -31,7 +31,8 @@ def _about(run: Run) -> dict[str, str]:
     if training:
         threads = f", {training['threads']} threads" if "threads" in training else ""
         found |= {"Code": describe_code(training["code"]), "Packages": _packages(training), "Precision": training["precision"]}
-        found |= {"Machine": f"{training['machine']}{threads}, {training['os']}", "Started": _readable(training["started"])}
+        together = f", {training['processes']} processes ({training['backend']})" if "processes" in training else ""
+        found |= {"Machine": f"{training['machine']}{threads}{together}, {training['os']}", "Started": _readable(training["started"])}
         sessions, changed = training["sessions"], ", ".join(training["changed"])
         duration = f"{timedelta(seconds=round(training['duration_s']))} (h:mm:ss)" + (f" in {sessions} sessions" if sessions > 1 else "")
         duration += f", not all with the same {changed}" if changed else ""

@@ -20,7 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             *("DATASET", "F1_DEVIATION", "F1_NOISE", "check_record_run"),
             *("differences", "is_comparable", "load_record", "published", "record_rows"),
         ],
-        "run": ["Chosen", "Run", "chosen_epoch", "find_run", "finish_training", "forget_results", "load_chosen"],
+        "run": ["Chosen", "Run", "Unwritten", "chosen_epoch", "find_run", "finish_training", "forget_results", "load_chosen"],
         "status": ["Status", "claimed", "is_claimed", "load_status", "refuse_claimed", "save_status"],
     },
 )

@@ -127,6 +127,24 @@ class Artifact:
         """Whether the file is there."""
         return self.path.is_file()
 
+    def remove(self) -> None:
+        """Remove the file, if it is there."""
+        self.path.unlink(missing_ok=True)
+
+
+class Nothing(Artifact):
+    """Stands for a file that another process reads and writes."""
+
+    exists = True
+
+    def load(self) -> None:
+        pass
+
+    def _drop(self, content: Any = None) -> None:
+        pass
+
+    add = save = load_into = remove = _drop
+
 
 class Json(Artifact):
     """A dictionary."""

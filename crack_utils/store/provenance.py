@@ -6,7 +6,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ PACKAGES = (
     *("crack-utils", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "opencv-python-headless", "scikit-image"),
     *("safetensors", "pydantic", "matplotlib", "segmentation-models-pytorch", "papermill", "nbconvert", "ipywidgets"),
 )
+TOGETHER = ("processes", "backend")  # of a training by several processes
 SESSION_STATE = (
     "machine",
     "threads",
@@ -44,7 +45,7 @@ def recorded(run: Run, step: str, hardware: dict[str, Any]) -> Iterator[None]:
     if step == "training" and step in kept:
         earlier = kept[step]
         session |= {"started": earlier["started"], "duration_s": earlier["duration_s"], "sessions": earlier["sessions"] + 1}
-        session["changed"] = sorted({*earlier["changed"], *changed_state(earlier, session)})
+        session["changed"] = sorted({*earlier["changed"], *changed_state(earlier, session, (*SESSION_STATE, *TOGETHER))})
     before_s = session["duration_s"]
     run.provenance.save(kept | {step: session})
     try:
@@ -82,9 +83,9 @@ def software() -> dict[str, Any]:
     }
 
 
-def changed_state(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """The values of SESSION_STATE that differ between two sessions."""
-    return [name for name in SESSION_STATE if one.get(name) != other.get(name)]
+def changed_state(one: dict[str, Any], other: dict[str, Any], names: Sequence[str] = SESSION_STATE) -> list[str]:
+    """The values with these names that differ between two sessions."""
+    return [name for name in names if one.get(name) != other.get(name)]
 
 
 def commit(repository: Path) -> dict[str, Any]:

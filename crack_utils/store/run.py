@@ -67,6 +67,12 @@ class Run:
         return self.metrics.exists
 
 
+class Unwritten(Run):
+    """A run in a process that helps another process to train. This one reads and writes none of the run's files."""
+
+    log = history = checkpoint = best = model = chosen = files.Nothing("")
+
+
 def find_run(run_name: str | None) -> Run:
     """The run of this name, or the newest finished training. Raise MissingRun if there is no such finished training."""
     if run_name:
@@ -87,7 +93,7 @@ def finish_training(run: Run, model: "torch.nn.Module") -> None:
     """Write the final weights and remove the checkpoint, which only an unfinished training needs."""
     run.model.save(model)
     for file in (run.checkpoint, run.best):
-        file.path.unlink(missing_ok=True)
+        file.remove()
 
 
 def forget_results(run: Run) -> None:

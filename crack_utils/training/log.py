@@ -66,6 +66,8 @@ def description(training: "Training") -> Iterator[str]:
     params, values = training.params, training.run.params.resolved()
     facts = values["data"]
     yield f"Machine: {hardware(training.device)['machine']}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    if training.ranks.count > 1:
+        yield f"Processes: {training.ranks.count}, joined by {training.ranks.about['backend']}"
     if drawn_notice(facts):
         yield f"Data: {drawn_notice(facts)}"
     yield from (f"Note: {note}" for note in facts["notes"])

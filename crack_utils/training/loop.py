@@ -18,6 +18,7 @@ from crack_utils.store import Run, chosen_epoch, finish_training
 from crack_utils.training import log
 from crack_utils.training.checkpoints import Position, copied, resume, stopped_state, training_state, update_best
 from crack_utils.training.losses import UNWEIGHTED, used_terms
+from crack_utils.training.ranks import Alone, Group
 from crack_utils.training.sampling import ImageMemory, hardest, plan_epoch
 from crack_utils.training.signals import StopSignals
 from crack_utils.training.step import Parts, build_optimizer, is_checkpoint_epoch, learning_rate, positive_weights
@@ -44,26 +45,28 @@ class Training:
         watcher: log.Watcher,
         parts: Parts,
         signals: StopSignals,
+        ranks: Alone | Group,
         precision: str = "fp32",
     ):
         self.run, self.params, self.data, self.device, self.watcher, self.parts = run, params, data, device, watcher, parts
-        self.signals, self.terms = signals, used_terms(params, parts.terms)
+        self.signals, self.ranks, self.terms = signals, ranks, used_terms(params, parts.terms)
+        self.batch_size = ranks.share(params.batch_size)
         if params.augmentation:
             importlib.import_module("torchvision.transforms.v2")  # once here, not in each worker of the loader
+        self.dataset = data.split("train")
+        self.stems = [crop.pair.stem for crop in self.dataset.crops]
         torch.manual_seed(params.seed)
-        self.model, self.precision = parts.build_model(params).to(device), precision
+        self.model, self.precision = ranks.prepared(parts.build_model(params), self.stems).to(device), precision
         self.network = self.model if precision == "fp32" else InPrecision(self.model, precision)
         self.learner = torch.compile(self.network) if params.compile_network else self.network  # validations come in other sizes
         self.optimizer = build_optimizer(self.model, params)
-        self.dataset = data.split("train")
-        self.stems = [crop.pair.stem for crop in self.dataset.crops]
         self.positive = positive_weights(self.dataset, device) if params.positive_weights else UNWEIGHTED
         self.history: list[dict[str, float]] = []
         self.read_every = 1 if device.type == "cpu" else READ_EVERY
         self.memory, self.position = ImageMemory(len(self.dataset)), Position()
         self.best = {"epoch": 0, "val_f1": -1.0, "val_decision_ap": -1.0}  # the best figures may be of different epochs
         self.best_model: dict[str, torch.Tensor] | None = None
-        if state := run.checkpoint.load():
+        if state := ranks.once(run.checkpoint.load):
             resume(self, state)
 
     def fit(self) -> None:
@@ -72,12 +75,13 @@ class Training:
         Raises:
             Interrupted: the watcher or a signal stopped the training. The checkpoint holds everything done.
         """
-        train_s, predict_s = self.parts.measure(self.network, self.params, self.dataset, self.device)
+        train_s, predict_s = self.parts.measure(self.network, self.params, self.dataset, self.device, self.batch_size)
         self.validation_s = len(self.data.split(self.params.choosing_split)) * predict_s if self.params.validate else 0.0
+        self.ranks.join(self.model, self.optimizer)
         self.run.log.add(log.announcement(self, train_s))
         for line in () if self.run.checkpoint.exists else log.description(self):
             self.run.log.add(line)
-        self.loader = open_loader(self.dataset, self.params.batch_size, self.params.num_workers, self.device)
+        self.loader = open_loader(self.dataset, self.batch_size, self.params.num_workers, self.device)
         try:
             self._fit()
         finally:
@@ -144,19 +148,21 @@ class Training:
             self._keep(order[:skipped], self.position.results[:, start : start + skipped])
         else:
             self.position.restore_rng(device)
-        with contextlib.closing(self.loader.batches(keys[skipped:])) as loaded:
+        with contextlib.closing(self.ranks.batches(self.loader, keys[skipped:])) as loaded:
             for batch in loaded:
                 self.position.restore_rng(device)  # not before the loader has started, because the loader draws from the generator
+                self.ranks.seed(params.seed, len(self.history), self.n_done)
                 losses, errors = self.parts.step(self.learner, self.optimizer, batch.to(device), weights, self.positive, self.terms)
                 difficulty = losses[0] * (errors + 1) if params.hard_negative_difficulty == "loss_errors" else losses[0]
-                self._keep(batch.index, torch.cat([losses, difficulty[None]]))
+                results = self.ranks.gathered(torch.cat([losses, difficulty[None]]))
+                self._keep(order[self.n_done - start :][: results.shape[1]], results)
                 self.watcher.on_batch(self, len(self.history) + 1, self.n_done, self.results.shape[1])
-                if self.watcher.should_stop() or self.signals.number:
+                if self.ranks.agreed(self.watcher.should_stop() or self.signals.number > 0):
                     raise _Stopped
         self._read()
         return self.results[:-1, start : self.n_done]
 
-    def _keep(self, images: np.ndarray | torch.Tensor, results: torch.Tensor) -> None:
+    def _keep(self, images: np.ndarray, results: torch.Tensor) -> None:
         """Keep the losses and the difficulty of the epoch's next images, (terms + 1, N). A GPU's results are read later."""
         self.unread.append((images, results))
         self.n_done += len(images)
@@ -179,14 +185,16 @@ class Training:
 
     def _validate(self, row: dict[str, float]) -> None:
         started = time.perf_counter()
-        with self.signals.raising(_Stopped()):
-            figures = self.parts.validate(self.network, self.params, self.data, self.device)
-        row.update(figures)
+        row.update(self.ranks.once(self._figures))
         self.validation_s = time.perf_counter() - started
         is_best = update_best(self.best, row, self.params.best_model_type)
         if is_best:
             self.best_model = copied(self.model)
         self.run.log.add(log.validation_line(self.params, row, self.validation_s, is_best))
+
+    def _figures(self) -> dict[str, float]:
+        with self.signals.raising(_Stopped()):
+            return self.parts.validate(self.network, self.params, self.data, self.device)
 
     def _finish(self) -> None:
         row = self.history[-1]

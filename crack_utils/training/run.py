@@ -7,7 +7,7 @@ import torch
 from crack_utils.config import RunParameters
 from crack_utils.data import find_data, fingerprint
 from crack_utils.errors import DataError, Interrupted, ParameterError
-from crack_utils.networks import computing, resolve_device, resolve_precision
+from crack_utils.networks import computing, resolve_precision
 from crack_utils.store import (
     Run,
     check_data,
@@ -25,6 +25,7 @@ from crack_utils.store import (
 )
 from crack_utils.training.log import Watcher
 from crack_utils.training.loop import Training
+from crack_utils.training.processes import Team, find_place, help_launched
 from crack_utils.training.signals import StopSignals
 from crack_utils.training.step import Parts
 
@@ -36,38 +37,48 @@ def train_run(
 
     The run's name is its folder under ``runs/``; default ``DATASET-<hash of parameters and data>``. ``overwrite`` drops a training with
     other parameters or of other data in this folder. After a ``watcher`` stopped the training, the run's ``is_trained`` is false.
+    ``processes`` of the parameters, or torchrun, let several processes train together. Only the first of them uses the run's folder.
 
     Raises:
         ParameterError: the folder holds a training with other parameters, or the machine has no such device.
         DataError: the data cannot be used, or the folder holds a training of other data.
         Interrupted: SIGINT or SIGTERM stopped the training. The same run goes on from there.
     """
-    run = claim_run(params, run_name, overwrite)
-    if run.is_trained and _is_kept(run, params, overwrite, present_fingerprint(params)):
-        update_parameters(run, params)
-        print(f"Run {run.name} has finished training before. The training is shown, not repeated.")
+    run, place = claim_run(params, run_name, overwrite), find_place(params)
+    if place.rank:
+        help_launched(params, parts or Parts(), place)
         return run
+    with Team(params, place, parts) as team:
+        if run.is_trained and _is_kept(run, params, overwrite, present_fingerprint(params)):
+            update_parameters(run, params)
+            print(f"Run {run.name} has finished training before. The training is shown, not repeated.")
+        else:
+            _train(run, params, overwrite, watcher or Watcher(), parts or Parts(), team)
+    return run
+
+
+def _train(run: Run, params: RunParameters, overwrite: bool, watcher: Watcher, parts: Parts, team: Team) -> None:
+    """Train a run that is not kept as it is."""
     refuse_claimed(run, "training")
-    parts = parts or Parts()
     threads, began_in = (trained_with(run), _began_in(run, params)) if run.checkpoint.exists else (None, None)
-    device, signals = resolve_device(params.device), StopSignals()
+    device, signals = team.place.device(params), StopSignals()
     precision = began_in or resolve_precision(params.precision, device)
-    with computing(device, threads, precision) as machine:
+    with computing(device, threads, precision, team.place.local_count) as machine:
         data = find_data(params, sample_folder())
         facts = parts.facts(data)  # decodes every image: unusable data stop the run before any work is done
         try:
             with signals, claimed(run, "training"):  # a second signal does not disturb what the run notes about its end
                 if facts := _prepared(run, params, overwrite, facts):
-                    training = Training(run, params, data, device, watcher or Watcher(), parts, signals, precision)  # refuses other images
+                    ranks = team.start(run.name, device, precision)
+                    training = Training(run, params, data, device, watcher, parts, signals, ranks, precision)  # refuses other images
                     run.params.save(params, _resolved(facts, device) | {"precision": precision}, facts)
-                    with recorded(run, "training", machine):
+                    with recorded(run, "training", machine | ranks.about):
                         training.fit()
         except Interrupted as stop:
             if stop.signal:
                 raise
     if signals.number and run.is_trained:
         raise Interrupted("the training has finished", signals.number)
-    return run
 
 
 def _prepared(run: Run, params: RunParameters, overwrite: bool, facts: dict[str, Any]) -> dict[str, Any] | None:

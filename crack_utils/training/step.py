@@ -92,17 +92,17 @@ def positive_weights(dataset: CropDataset, device: torch.device) -> PositiveWeig
     return PositiveWeights(torch.tensor((pixels - crack) / crack, device=device), images)
 
 
-def measure_step(model: nn.Module, params: RunParameters, dataset: CropDataset, device: torch.device) -> tuple[float, float]:
-    """Seconds of one training step, with loading, and of one image's prediction, measured on a copy of the network.
+def measure_step(model: nn.Module, params: RunParameters, dataset: CropDataset, device: torch.device, n_images: int) -> tuple[float, float]:
+    """Seconds of one training step on so many images, with loading, and of one image's prediction, measured on a copy of the network.
 
     Means, because the fastest step of a busy machine promises too little time.
     """
     scratch = copy.deepcopy(model)
     optimizer = build_optimizer(scratch, params)
-    times, terms, keys = [], used_terms(params), [(i % len(dataset), i if params.augmentation else None) for i in range(params.batch_size)]
+    times, terms, keys = [], used_terms(params), [(i % len(dataset), i if params.augmentation else None) for i in range(n_images)]
     for _ in range(4):  # the first one warms up
         started = time.perf_counter()
-        batch = next(batches(dataset, keys, params.batch_size)).to(device)
+        batch = next(batches(dataset, keys, n_images)).to(device)
         if params.num_workers:  # worker processes load while the network learns
             started = time.perf_counter()
         train_step(scratch, optimizer, batch, [1.0] * len(terms), terms=terms)[0].cpu()

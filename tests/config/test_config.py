@@ -52,7 +52,8 @@ def test_the_tables_of_parameters_come_from_the_fields():
     names = [field.name for field in dataclasses.fields(RunParameters)]
     assert list(PARAMETER_HELP) == list(PARAMETER_DEFAULTS) == names
     assert parse_parameters({}).as_dict() == PARAMETER_DEFAULTS
-    assert set(UNIDENTIFYING) == {"data_root", "negatives_root", "device", "num_workers", "mm_per_px", "record_run", "changed_data"}
+    computing, showing = {"device", "num_workers", "processes"}, {"mm_per_px", "record_run"}
+    assert set(UNIDENTIFYING) == {"data_root", "negatives_root", "changed_data"} | computing | showing
     images = {"dataset", "data_root", "negatives_root", "input_width", "input_height", "input_channels", "images_per_split", "split_seed"}
     choices = {"photo_disjoint", "use_negatives", "train_negatives", "evaluate_negatives", "validate_on_test", "mask_crack", "on_bad_data"}
     assert set(DATA_PARAMETERS) == images | choices
