@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from crack_utils.data.layouts.files import ARCHIVE_SUFFIXES, FILM_SUFFIXES, walk
+from crack_utils.data.layouts.files import ARCHIVE_SUFFIXES, FILM_SUFFIXES, names_below
 
 YOUNG_S = 3.0  # a file that changed less than so many seconds ago is not known by its stamp; file systems count in up to 2 s
 NEVER_READ = ARCHIVE_SUFFIXES | FILM_SUFFIXES
@@ -50,11 +50,11 @@ class Contents:
 
 
 def stamps_in(folders: Sequence[Path]) -> dict[str, Stamp]:
-    """The stamps of all files below the folders, by path."""
-    return {str(path): _stamp(path) for folder in folders for path in walk(folder)}
+    """The stamps of all files below those of the folders that are there, by path."""
+    return {path: _stamp(path) for folder in folders if folder.is_dir() for path in names_below(folder)}
 
 
-def _stamp(path: Path) -> Stamp:
+def _stamp(path: str) -> Stamp:
     try:
         seen = os.stat(path)
     except OSError:
@@ -75,7 +75,7 @@ def read_contents(folders: Sequence[Path], known: Mapping[str, tuple[Stamp, str]
     new = [path for path, stamp in stamps.items() if known.get(path, ((), ""))[0] != stamp]
     try:
         with ThreadPoolExecutor() as pool:
-            read = dict(zip(new, pool.map(lambda path: _hash(path, stamps[path]), new), strict=True))
+            read = dict(zip(new, pool.map(lambda path: _known_by(path, stamps[path]), new), strict=True))
     except OSError:
         return None
     contents = Contents(tuple(folders), stamps, {path: read.get(path) or known.get(path, ((), ""))[1] for path in stamps})
@@ -87,10 +87,13 @@ def _changed_ns(stamp: Stamp) -> int:
     return stamp[1] if os.name == "nt" else stamp[2]
 
 
-def _hash(path: str, stamp: Stamp) -> str:
-    """The sha256 of a file. Archives and films are known by their size, because no layout reads them."""
-    if not stamp or Path(path).suffix.lower() in NEVER_READ:
-        return f"{stamp[:1]}"
+def _known_by(path: str, stamp: Stamp) -> str:
+    """What stands for the contents of a file. No layout reads archives and films, so their size will do."""
+    return str(stamp[:1]) if not stamp or Path(path).suffix.lower() in NEVER_READ else hash_of(path)
+
+
+def hash_of(path: str) -> str:
+    """The sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +64,8 @@ def drawn_notice(facts: dict[str, Any]) -> str | None:
 def fingerprint(data: "RunData") -> dict[str, Any]:
     """Number, size and sha256 of the data's files. The hash covers split, name and contents of every file, not the folder."""
     pairs = [(split, pair) for split in SPLITS for pair in data.pairs[split]]
-    files = {(split, path) for split, pair in pairs for path in (pair.image_path, pair.mask_path) if path}  # crops may share a file
-    with ThreadPoolExecutor() as pool:
-        lines = sorted(pool.map(lambda file: f"{file[0]} {file[1].name} {data.kept.sha256(file[1])}\n", files))
-    total = sum(path.stat().st_size for _, path in files)
+    files = {(split, str(path)) for split, pair in pairs for path in (pair.image_path, pair.mask_path) if path}  # crops may share a file
+    known = data.kept.hashes({path for _, path in files})
+    lines = sorted(f"{split} {os.path.basename(path)} {known[path][1]}\n" for split, path in files)
+    total = sum(known[path][0] for _, path in files)
     return {"files": len(files), "bytes": total, "sha256": hashlib.sha256(os.fsencode("".join(lines))).hexdigest()}

@@ -1,13 +1,14 @@
 """What earlier starts of the program know of a data set. Without a cache, everything is computed from the files."""
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from crack_utils.data.cache import Cache, noting
-from crack_utils.data.contents import Contents, read_contents
+from crack_utils.data.contents import Contents, hash_of, read_contents
 from crack_utils.data.crops import Crop, Pair, read_crops
 from crack_utils.data.pixels import KeptCrop, read_kept
 
@@ -37,10 +38,12 @@ class Kept:
             return read_crops(pairs, channels)
         return read_kept(self.cache, self.contents, pairs, channels, reading)
 
-    def sha256(self, path: Path) -> str:
-        """The sha256 of a file."""
-        known = self.contents and self.contents.hashes.get(str(path))
-        return known or hashlib.sha256(path.read_bytes()).hexdigest()
+    def hashes(self, paths: Collection[str]) -> dict[str, tuple[int, str]]:
+        """Size in bytes and sha256 of files, by path."""
+        if self.contents is not None and all(path in self.contents.hashes for path in paths):
+            return {path: (self.contents.stamps[path][0], self.contents.hashes[path]) for path in paths}
+        with ThreadPoolExecutor() as pool:
+            return dict(zip(paths, pool.map(lambda path: (os.path.getsize(path), hash_of(path)), paths), strict=True))
 
     def _has(self, paths: Iterable[Path | None]) -> bool:
         return all(path is None or str(path) in self.contents.hashes for path in paths)
