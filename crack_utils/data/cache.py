@@ -12,7 +12,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -31,6 +31,14 @@ DAMAGE = (OSError, ValueError, EOFError, AttributeError, ImportError, pickle.Unp
 
 T = TypeVar("T")
 _noted: set[Path] = set()  # the folders of which this process has said that they take no more
+
+
+class Entry(NamedTuple):
+    """The files that belong together in a cache."""
+
+    name: str
+    size: int  # bytes
+    used_s: float  # when they were last used, in seconds since 1970
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,23 +86,23 @@ class Cache:
                     self.save(path, value)
         return value
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each entry, those used longest ago first."""
-        entries: dict[str, list[os.stat_result]] = {}
+    def entries(self) -> list[Entry]:
+        """All entries, those used longest ago first."""
+        files: dict[str, list[os.stat_result]] = {}
         for path in self._files():
             with contextlib.suppress(FileNotFoundError):  # another process may clean up too
-                entries.setdefault(OWN.fullmatch(path.name)["entry"], []).append(path.stat())
-        used = sorted(entries, key=lambda entry: max(each.st_mtime for each in entries[entry]))
-        return {entry: sum(each.st_size for each in entries[entry]) for entry in used}
+                files.setdefault(OWN.fullmatch(path.name)["entry"], []).append(path.stat())
+        found = [Entry(name, sum(each.st_size for each in those), max(each.st_mtime for each in those)) for name, those in files.items()]
+        return sorted(found, key=lambda entry: entry.used_s)
 
     def trim(self, newest: Path) -> None:
         """Remove the entries used longest ago, until the rest keeps to the limit. The newest entry stays."""
-        sizes = self.sizes()
-        excess = sum(sizes.values()) - self.limit
-        for entry, size in sizes.items():
-            if excess > 0 and entry != newest.stem:
-                self.remove(entry)
-                excess -= size
+        entries = self.entries()
+        excess = sum(entry.size for entry in entries) - self.limit
+        for entry in entries:
+            if excess > 0 and entry.name != newest.stem:
+                self.remove(entry.name)
+                excess -= entry.size
 
     def remove(self, entry: str = "") -> None:
         """Remove an entry; by default all. Files of others in the folder stay."""

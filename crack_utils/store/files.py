@@ -23,6 +23,8 @@ from crack_utils.errors import MissingRun
 if TYPE_CHECKING:
     import torch
 
+    from crack_utils.data import Cache
+
 REPOSITORY = Path(__file__).resolve().parents[2]  # of an installed package: a folder that holds nothing of this project
 SHIPPED = next(folder for folder in (REPOSITORY / "crack_utils" / "shipped", REPOSITORY) if folder.is_dir())  # of notebooks and runs/
 STATE = ("model", "optimizer", "history", "best", "images", "difficulty", "uses")  # every checkpoint has these
@@ -44,6 +46,14 @@ def home() -> Path:
 def sample_folder() -> Path:
     """The folder of the drawn sample."""
     return home() / "data" / "sample"
+
+
+def image_cache() -> "Cache | None":
+    """The cache of decoded images: in the folder that CRACK_CACHE names, or in ``data/cache/``; None if CRACK_CACHE is ``off``."""
+    from crack_utils.data import Cache  # needs what decodes images, which showing a run does not
+
+    folder = os.environ.get("CRACK_CACHE") or home() / "data" / "cache"
+    return None if folder == "off" else Cache(Path(folder).expanduser().absolute())
 
 
 def report_dir(run_name: str) -> Path:
