@@ -1,4 +1,4 @@
-"""A start, part by part, from the files of a data set to the first batch, and the loading after it: ``python -m crack_utils bench loading``.
+"""The start of a training, part by part, and the loading after it: ``python -m crack_utils bench loading``.
 
 Three starts, each in a process of its own: without a cache, with an empty one, and with the one that the second start has filled. The
 imports do not count.

@@ -10,6 +10,7 @@ import hashlib
 import os
 import pickle
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +27,7 @@ from crack_utils.data.layouts.files import readable_suffixes
 from crack_utils.errors import DataError, UserError
 
 LIMIT = 20 * 2**30  # bytes
+LATELY_S = 3600  # an entry that was used in these last seconds is not removed, even if one data set exceeds the limit
 OWN = re.compile(r"\.?(?P<entry>[0-9a-f]{32})\.(known|pixels)(-.*)?")  # a name with a dot before it is not yet written whole
 DAMAGE = (OSError, ValueError, EOFError, AttributeError, ImportError, pickle.UnpicklingError)  # what reading a damaged entry raises
 
@@ -45,8 +47,8 @@ class Entry(NamedTuple):
 class Cache:
     """A cache's folder.
 
-    ``limit`` is the size in bytes above which the entries that were used longest ago are removed; an entry that was just written stays,
-    whatever its size. ``young_s`` is explained in ``contents.py``.
+    ``limit`` is the size in bytes above which the entries that were used longest ago are removed. ``young_s`` is explained in
+    ``contents.py``.
     """
 
     folder: Path
@@ -95,12 +97,12 @@ class Cache:
         found = [Entry(name, sum(each.st_size for each in those), max(each.st_mtime for each in those)) for name, those in files.items()]
         return sorted(found, key=lambda entry: entry.used_s)
 
-    def trim(self, newest: Path) -> None:
-        """Remove the entries used longest ago, until the rest keeps to the limit. The newest entry stays."""
+    def trim(self) -> None:
+        """Remove the entries used longest ago, until the rest keeps to the limit. Entries that were used lately stay."""
         entries = self.entries()
         excess = sum(entry.size for entry in entries) - self.limit
         for entry in entries:
-            if excess > 0 and entry.name != newest.stem:
+            if excess > 0 and entry.used_s < time.time() - LATELY_S:
                 self.remove(entry.name)
                 excess -= entry.size
 

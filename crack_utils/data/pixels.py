@@ -145,5 +145,5 @@ def _write(cache: Cache, contents: Contents, lacking: dict[str, Pair], channels:
         if not contents.is_present():
             raise UserError("the files of the data set changed while they were read")
     cache.save(path.with_suffix(".known"), (offset, rows))
-    cache.trim(path)
+    cache.trim()
     return {key: (path, row) for key, row in rows.items()}

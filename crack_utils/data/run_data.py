@@ -87,7 +87,7 @@ def find_data(params: RunParameters, sample_folder: Path, cache: Cache | None = 
 def _find(params: SimpleNamespace, root: Path, negatives_root: Path, inspected: list[Path]) -> dict[str, Any]:
     """The fields of :class:`RunData` that the files and :data:`CHOOSING` decide; no other parameter is at hand here.
 
-    Lists the files of all pairs in ``inspected``.
+    Lists all files that were looked at in ``inspected``.
     """
     negatives = _negatives(params, root, negatives_root)
 
@@ -97,6 +97,7 @@ def _find(params: SimpleNamespace, root: Path, negatives_root: Path, inspected: 
         unused = [each for each in found.unused if each.path not in known and not _is_inside(each.path, negatives_root, root)]
         joined = found.pairs | {f"negatives of {split}": those for split, those in negatives.pairs.items()}
         inspected.extend(path for those in joined.values() for pair in those for path in (pair.image_path, pair.mask_path) if path)
+        inspected.extend(each.path for each in (*found.unused, *negatives.unused))
         checked = inspect(root, params, found._replace(pairs=joined, unused=(*unused, *negatives.unused)))
         negatives.pairs.update({split: checked.pairs.pop(f"negatives of {split}") for split in SPLITS})
         return checked
