@@ -25,7 +25,7 @@ STARTS = ("without cache", "first start", "second start")
 PASS = 400  # images of a timed pass
 
 
-def start(values: dict[str, str], folder: str | None) -> dict[str, float]:
+def start(values: dict[str, str], folder: str | None, images: int = PASS) -> dict[str, float]:
     """Seconds of the parts of a start, images a second of a pass with 0 and 1 workers, and MiB of memory."""
     import torchvision.transforms.v2  # noqa: F401 - a start imports this once, for the augmentation
 
@@ -46,7 +46,7 @@ def start(values: dict[str, str], folder: str | None) -> dict[str, float]:
     parts["fingerprint, s"] = took()
     data_facts(data)
     parts["other facts, s"] = took()
-    keys = [(index % len(train), index) for index in range(PASS)]
+    keys = [(index % len(train), index) for index in range(images)]
     next(Loader(train, params.batch_size).batches(keys))
     parts["first batch, s"] = took()
     parts["start, s"] = times[-1] - times[0]
@@ -56,7 +56,7 @@ def start(values: dict[str, str], folder: str | None) -> dict[str, float]:
             took()
         for _ in loader.batches(keys):
             pass
-        parts[f"images/s, {workers} workers"] = PASS / took()
+        parts[f"images/s, {workers} workers"] = images / took()
     return parts | memory_mib()
 
 

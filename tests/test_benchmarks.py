@@ -55,3 +55,12 @@ def test_a_network_is_timed_beside_a_plain_one_that_computes_the_same(kind):
     model, image = build_model(parse_parameters({"dataset": "sample"})), torch.rand(1, 3, 64, 128)
     ours, plain = model(image), training["plain"](model)(image)
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-4 * float(plain[1].abs().max()))
+
+
+def test_a_start_is_timed_by_part_and_shorter_with_what_is_kept(small_data, tmp_path):
+    loading = runpy.run_path(str(BENCHMARKS / "loading.py"))
+    values = {"dataset": "crack500", "data_root": str(small_data), "input_width": "128", "input_height": "64"}
+    figures = [loading["start"](values, folder, images=4) for folder in (None, str(tmp_path / "cache"), str(tmp_path / "cache"))]
+    assert len({tuple(each) for each in figures}) == 1
+    assert all(each["images/s, 1 workers"] > 0 and each["start, s"] > each["find, s"] > 0 for each in figures)
+    assert [*(tmp_path / "cache").glob("*.pixels")]

@@ -31,7 +31,9 @@ def cache(tmp_path):
 def seen(data):
     """All that a run sees of its data."""
     crops = [(split, crop) for split in SPLITS for crop in data.split(split).crops]
-    pixels = [(split, crop.pair.stem, crop.image.dtype, crop.image.tobytes(), crop.mask.dtype, crop.mask.tobytes()) for split, crop in crops]
+    pixels = [
+        (split, crop.pair.stem, crop.image.dtype, crop.image.tobytes(), crop.mask.dtype, crop.mask.tobytes()) for split, crop in crops
+    ]
     counted = [(crop.size, crop.crack_px, crop.has_crack) for _, crop in crops]
     return pixels, counted, data_facts(data), data.leaks, data.notes, data.unused, data.input_size, data.pairs.keys()
 
@@ -49,7 +51,8 @@ def write_large(root):
 def write_turned(root):
     """Photos that their EXIF data turn, with masks that lie as the photos are stored."""
     for i in range(5):
-        path = write_pair(root / f"images/{i}.png", root / f"masks/{i}.png", seed=i) is not None and root / f"images/{i}.png"
+        path = root / f"images/{i}.png"
+        write_pair(path, root / f"masks/{i}.png", seed=i)
         image = Image.open(path)
         image.getexif()[ExifTags.Base.Orientation] = 6
         image.convert("RGB").save(root / f"images/{i}.jpg", exif=image.getexif(), quality=95)
