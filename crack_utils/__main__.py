@@ -67,11 +67,14 @@ def build_parser() -> argparse.ArgumentParser:
     added = add(bench, "measure speed, memory and sizes")
     added.add_argument(
         "what",
-        choices=["endurance", "evaluation", "gpu", "inference", "learning", "photo", "report", "training"],
-        help="200 epochs, counts at 180 thresholds, all precisions on a GPU, predictions, trainings beside plain ones, "
+        choices=["endurance", "evaluation", "gpu", "inference", "learning", "loading", "photo", "report", "training"],
+        help="200 epochs, counts at 180 thresholds, all precisions on a GPU, predictions, trainings beside plain ones, starts, "
         "photos of 400 megapixels, a report of 1124 images, or training steps",
     )
-    added.add_argument("words", nargs=argparse.REMAINDER, help="options of the benchmark; training and inference explain theirs by --help")
+    words = "options of the benchmark; loading, training and inference explain theirs by --help"
+    added.add_argument("words", nargs=argparse.REMAINDER, help=words)
+    added = add(cache, "list the decoded images that are kept for the next start")
+    added.add_argument("--remove", action="store_true", help="remove them; the next start decodes the images again")
     add(parameters, "write parameter cells of notebooks and tables of docs/ from the run parameters and figures")
     return parser
 
@@ -235,6 +238,18 @@ def _compare(runs: list[str], name: str, missing: Collection[str] = ()) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     _run_program(f"benchmarks/{options.what}.py", options.words)
+
+
+def cache(options: argparse.Namespace) -> None:
+    kept = store.image_cache()
+    if kept is None:
+        raise UserError("CRACK_CACHE is off, so nothing is kept; unset it, or name a folder in it")
+    entries = kept.entries()
+    for entry in () if options.remove else entries:
+        print(f"{entry.size / 1e6:8.1f} MB, used {time.strftime('%Y-%m-%d %H:%M', time.localtime(entry.used_s))}")
+    print(f"{'Removed' if options.remove else 'Together'} {sum(entry.size for entry in entries) / 1e6:.1f} MB in {kept.folder}")
+    if options.remove:
+        kept.remove()
 
 
 def parameters(options: argparse.Namespace) -> None:

@@ -87,3 +87,12 @@ def test_the_fast_ways_learn_as_the_plain_one(small_data, tmp_path, monkeypatch)
     assert fast["loss"].tolist() == pytest.approx(plain["loss"].tolist(), rel=2e-3)
     assert fast["loss"].tolist() != plain["loss"].tolist()  # the two ways are not one
     learning["plot"](table)
+
+
+def test_a_start_is_timed_by_part_and_shorter_with_what_is_kept(small_data, tmp_path):
+    loading = runpy.run_path(str(BENCHMARKS / "loading.py"))
+    values = {"dataset": "crack500", "data_root": str(small_data), "input_width": "128", "input_height": "64"}
+    figures = [loading["start"](values, folder, images=4) for folder in (None, str(tmp_path / "cache"), str(tmp_path / "cache"))]
+    assert len({tuple(each) for each in figures}) == 1
+    assert all(each["images/s, 1 workers"] > 0 and each["start, s"] > each["find, s"] > 0 for each in figures)
+    assert [*(tmp_path / "cache").glob("*.pixels")]

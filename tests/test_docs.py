@@ -65,7 +65,7 @@ def in_one_line(text):
 def sources():
     """What the program, its notebooks and its configuration consist of, as one text."""
     files = [*(REPOSITORY / "crack_utils").rglob("*.py"), *(REPOSITORY / "notebooks").glob("[a-z]*.ipynb")]
-    names = ("pyproject.toml", "docs/submit_sweep.py", "runs/record/record.csv", "benchmarks/training.py")
+    names = ("pyproject.toml", "docs/submit_sweep.py", "runs/record/record.csv", "benchmarks/loading.py", "benchmarks/training.py")
     return "\n".join([path.read_text(encoding="utf-8") for path in files] + [text_of(name) for name in names])
 
 

@@ -1,5 +1,6 @@
 """The command line, run as a command: one clear message and a non-zero exit for whatever cannot be used."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -11,9 +12,10 @@ from conftest import REPOSITORY, small_params, write_dataset, write_pair
 from PIL import Image
 
 from crack_utils.__main__ import build_parser, main
+from crack_utils.data import find_data
 from crack_utils.evaluation import evaluate_run
 from crack_utils.many import pick_member, read_members
-from crack_utils.store import Run
+from crack_utils.store import Run, image_cache
 from crack_utils.training import train_run
 
 
@@ -199,6 +201,7 @@ COMMANDS = {  # by command: its other words, and its options
     "compare": ("trial/* sample", {"name"}),
     "predict": ("sample one.jpg two.jpg", {"mm_per_px", "output"}),
     "bench": ("evaluation", set()),
+    "cache": ("", {"remove"}),
     "parameters": ("", set()),
 }
 
@@ -224,3 +227,17 @@ def test_help_imports_no_large_library(home):
     large = ["torch", "numpy", "pandas", "scipy", "pydantic", "yaml", "cv2", "PIL"]
     code = f"import sys; from crack_utils.__main__ import build_parser; build_parser(); sys.exit(any(map(sys.modules.get, {large})))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_what_is_kept_of_images_is_listed_and_removed(home, small_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CRACK_CACHE", str(tmp_path / "elsewhere"))
+    data = find_data(small_params(small_data), tmp_path, dataclasses.replace(image_cache(), young_s=0))
+    data.split("train")
+    assert main(["cache"]) == 0
+    *entries, together = capsys.readouterr().out.splitlines()
+    assert len(entries) == 3 and together.endswith(f" MB in {tmp_path / 'elsewhere'}")  # stamps, what was found, images
+    assert main(["cache", "--remove"]) == 0
+    assert capsys.readouterr().out == together.replace("Together", "Removed") + "\n"
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+    monkeypatch.setenv("CRACK_CACHE", "off")
+    assert main(["cache"]) == 1 and "CRACK_CACHE is off" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from crack_utils.errors import DataError
 SPLITS = ("train", "val", "test")
 OFFSETS = r"(_\d{1,5}){2}"  # CRACK500 appends two offsets to a photo's name; a date and a time have more digits
 LARGEST_UNCUT = 1024  # longest side of a photo that stays whole
+AHEAD = 64  # files that are decoded before the first of them is used
 CUT_SIZE = (360, 640)  # (height, width) of a crop, as in CRACK500
 
 
@@ -66,6 +67,16 @@ class Crop:
         """Whether the mask has a crack pixel."""
         return bool(self.mask.any())
 
+    @property
+    def crack_px(self) -> int:
+        """The number of the mask's crack pixels."""
+        return int(self.mask.sum())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.mask.shape
+
 
 def cut(pair: Pair) -> list[Pair]:
     """Cut a photo that is too large to train on into a grid of equal crops of about 640 x 360 pixels, as CRACK500's authors did.
@@ -88,13 +99,17 @@ def _cut_side(side: int, goal: int) -> tuple[list[int], int]:
 
 
 def read_crops(pairs: Sequence[Pair], channels: int) -> list[Crop]:
-    """Decode crops on all cores. Neighbouring crops of one file are decoded together.
+    """Decode crops on all cores. Raise DataError if a file is no image or a mask has another size."""
+    return list(decoded(pairs, channels))
 
-    Raise DataError if a file is no image or a mask has another size.
-    """
+
+def decoded(pairs: Sequence[Pair], channels: int) -> Iterator[Crop]:
+    """Decode crops one by one, a few files ahead, so that few are in memory. Neighbouring crops of one file are decoded together."""
     files = [list(crops) for _, crops in itertools.groupby(pairs, key=lambda pair: pair.image_path)]
     with ThreadPoolExecutor() as pool:
-        return list(itertools.chain.from_iterable(pool.map(lambda crops: _read_photo(crops, channels), files)))
+        for start in range(0, len(files), AHEAD):
+            for crops in pool.map(lambda crops: _read_photo(crops, channels), files[start : start + AHEAD]):
+                yield from crops
 
 
 def _read_photo(pairs: Sequence[Pair], channels: int) -> list[Crop]:

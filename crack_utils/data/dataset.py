@@ -132,7 +132,7 @@ class CropDataset(Dataset):
     unused: tuple[Unused, ...] = ()  # crack-free images that the run leaves out
 
     def __post_init__(self):
-        self.placements = [place(crop.mask.shape, self.input_size) for crop in self.crops]
+        self.placements = [place(crop.size, self.input_size) for crop in self.crops]
 
     def __len__(self) -> int:
         return len(self.crops)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def data_facts(data: "RunData") -> dict[str, Any]:
-    """Facts of the data, ready for JSON. All images are decoded for these.
+    """Facts of the data, ready for JSON. For these, all images are decoded or come from the cache.
 
     ``scale`` is the median scale at which the network sees the training crops. Photos of any size are later shown to the network at this
     scale. A part of the official test set, or a drawn split, never has the official name as ``test_title``.
@@ -54,7 +53,7 @@ def _inside(root: Path, path: Path) -> str:
 
 def _crack_share(split: "CropDataset") -> float:
     """The share of crack pixels among all mask pixels of a split."""
-    return sum(int(crop.mask.sum()) for crop in split.crops) / sum(crop.mask.size for crop in split.crops)
+    return sum(crop.crack_px for crop in split.crops) / sum(crop.size[0] * crop.size[1] for crop in split.crops)
 
 
 def drawn_notice(facts: dict[str, Any]) -> str | None:
@@ -65,8 +64,8 @@ def drawn_notice(facts: dict[str, Any]) -> str | None:
 def fingerprint(data: "RunData") -> dict[str, Any]:
     """Number, size and sha256 of the data's files. The hash covers split, name and contents of every file, not the folder."""
     pairs = [(split, pair) for split in SPLITS for pair in data.pairs[split]]
-    files = {(split, path) for split, pair in pairs for path in (pair.image_path, pair.mask_path) if path}  # crops may share a file
-    with ThreadPoolExecutor() as pool:
-        lines = sorted(pool.map(lambda file: f"{file[0]} {file[1].name} {hashlib.sha256(file[1].read_bytes()).hexdigest()}\n", files))
-    total = sum(path.stat().st_size for _, path in files)
+    files = {(split, str(path)) for split, pair in pairs for path in (pair.image_path, pair.mask_path) if path}  # crops may share a file
+    known = data.kept.hashes({path for _, path in files})
+    lines = sorted(f"{split} {os.path.basename(path)} {known[path][1]}\n" for split, path in files)
+    total = sum(known[path][0] for _, path in files)
     return {"files": len(files), "bytes": total, "sha256": hashlib.sha256(os.fsencode("".join(lines))).hexdigest()}

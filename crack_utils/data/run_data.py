@@ -6,11 +6,15 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from crack_utils.config import RunParameters, check_input_size
-from crack_utils.data.crops import CUT_SIZE, SPLITS, Pair, Unused, cut, read_crops
+from crack_utils.data.cache import Cache
+from crack_utils.data.crops import CUT_SIZE, SPLITS, Pair, Unused, cut
 from crack_utils.data.dataset import CropDataset, crack_weights
 from crack_utils.data.inspection import inspect, notes_of_unused
+from crack_utils.data.kept import Kept, open_kept
 from crack_utils.data.layouts import layout_of
 from crack_utils.data.layouts.files import left_over, walk
 from crack_utils.data.layouts.folders import Found, find_negatives, unused_negatives
@@ -21,6 +25,10 @@ from crack_utils.data.sample import ensure_sample, is_drawn
 from crack_utils.data.splits import FoundSplits, Pairs, find_splits, in_photo_order, keep_apart, keep_disjoint, limit_by_photo
 from crack_utils.errors import DataError
 
+CHOOSING = (  # the parameters, and what follows from them, that decide which files a run uses and how
+    *("dataset", "negatives_root", "mask_crack", "on_bad_data", "split_seed", "photo_disjoint", "images_per_split"),
+    *("use_negatives", "evaluates_negatives", "input_height", "input_width"),
+)
 LEFT_BY = "use_negatives, evaluate_negatives, train_negatives"  # the parameters that leave out crack-free images
 
 
@@ -37,6 +45,7 @@ class RunData:
     notes: tuple[str, ...]  # sentences on the files for the reader of the run's pages
     unused: tuple[Unused, ...]  # the files in the data set's folder that are not used
     mask_words: str  # how the masks are read
+    kept: Kept = dataclasses.field(default=Kept(), repr=False, compare=False)  # what earlier starts know of the files
     _decoded: dict[str, CropDataset] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def split(self, name: str) -> CropDataset:
@@ -48,13 +57,17 @@ class RunData:
     @functools.cached_property
     def leaks(self) -> Leaks:
         """What the splits share. All splits are decoded for this."""
-        return find_leaks({name: self.split(name).crops for name in SPLITS})
+        crops = {name: self.split(name).crops for name in SPLITS}
+        pairs = [(name, crop.pair) for name in SPLITS for crop in crops[name]]
+        key = "leaks", self.params.input_channels, [(name, str(pair.image_path), pair.box, pair.stem, pair.photo) for name, pair in pairs]
+        return self.kept.remembered(key, lambda: find_leaks(crops))
 
 
-def find_data(params: RunParameters, sample_folder: Path) -> RunData:
+def find_data(params: RunParameters, sample_folder: Path, cache: Cache | None = None) -> RunData:
     """Find the images that a run's parameters name. Nothing is decoded yet. Raise DataError if a folder or file cannot be used.
 
-    A run that needs the drawn sample takes the sample in ``sample_folder``, and draws the sample if it is missing.
+    A run that needs the drawn sample takes the sample in ``sample_folder``, and draws the sample if it is missing. With a ``cache``, what
+    an earlier start has read of the same files is not read again; the result is the same.
     """
     root = Path(params.data_root) if params.data_root else ensure_sample(sample_folder)
     if params.dataset == "sample" and root.is_dir() and not is_drawn(root):
@@ -62,14 +75,30 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
     negatives_root = Path(params.negatives_root or root / "negatives")
     if params.negatives_root and not negatives_root.is_dir():
         raise DataError(f"negatives_root {negatives_root} is not a folder; give a folder of images, or one with train/, val/ and test/")
+    kept = open_kept(cache, [root, *([] if negatives_root.is_relative_to(root) else [negatives_root])])
+    choices, inspected = {name: getattr(params, name) for name in CHOOSING}, []
+    found = kept.remembered(
+        ("found", str(root), choices), lambda: _find(SimpleNamespace(**choices), root, negatives_root, inspected), inspected
+    )
+    before, after = found.pop("notes")
+    return RunData(params, root, negatives_root, notes=(*before, *_notes_of(params), *after), kept=kept, **found)
+
+
+def _find(params: SimpleNamespace, root: Path, negatives_root: Path, inspected: list[Path]) -> dict[str, Any]:
+    """The fields of :class:`RunData` that the files and :data:`CHOOSING` decide; no other parameter is at hand here.
+
+    Lists all files that were looked at in ``inspected``.
+    """
     negatives = _negatives(params, root, negatives_root)
 
     def check(found: Found) -> Found:
         """Look through the pairs and the crack-free images together, so that one message names all problems."""
         known = {pair.image_path for those in negatives.pairs.values() for pair in those} | {each.path for each in negatives.unused}
         unused = [each for each in found.unused if each.path not in known and not _is_inside(each.path, negatives_root, root)]
-        joined = {f"negatives of {split}": those for split, those in negatives.pairs.items()}
-        checked = inspect(root, params, found._replace(pairs=found.pairs | joined, unused=(*unused, *negatives.unused)))
+        joined = found.pairs | {f"negatives of {split}": those for split, those in negatives.pairs.items()}
+        inspected.extend(path for those in joined.values() for pair in those for path in (pair.image_path, pair.mask_path) if path)
+        inspected.extend(each.path for each in (*found.unused, *negatives.unused))
+        checked = inspect(root, params, found._replace(pairs=joined, unused=(*unused, *negatives.unused)))
         negatives.pairs.update({split: checked.pairs.pop(f"negatives of {split}") for split in SPLITS})
         return checked
 
@@ -85,9 +114,9 @@ def find_data(params: RunParameters, sample_folder: Path) -> RunData:
     input_size = height or own[0], width or own[1]
     check_input_size(*input_size)
     pairs = {split: limit_by_photo(pairs[split], params.images_per_split, params.split_seed) for split in SPLITS}
-    notes = (*found.notes, *_notes_of(params), *notes, *notes_of_unused(unused))
+    notes = found.notes, (*notes, *notes_of_unused(unused))
     words = found.rule.words if found.rule else "the masks are no image files; the files of the data set or label tool say what is crack."
-    return RunData(params, root, negatives_root, input_size, pairs, found.drawn, notes, unused, words)
+    return dict(input_size=input_size, pairs=pairs, drawn_splits=found.drawn, notes=notes, unused=unused, mask_words=words)
 
 
 def _notes_of(params: RunParameters) -> Iterator[str]:
@@ -156,7 +185,7 @@ def own_size(pairs: Sequence[Pair]) -> tuple[int, int]:
 
 def _decode(data: RunData, split: str) -> CropDataset:
     params, is_train, notes, options = data.params, split == "train", [], {}
-    crops = read_crops(data.pairs[split], params.input_channels)
+    crops = data.kept.crops(data.pairs[split], params.input_channels, (params.dataset, params.mask_crack, params.on_bad_data))
     wanted = params.use_negatives if is_train else params.evaluate_negatives is not False
     asked = params.train_negatives if is_train and wanted else None
     negatives = [crop.pair for crop in crops if not crop.has_crack] if wanted else []  # only decoding shows them: masks may be empty

@@ -19,6 +19,7 @@ from crack_utils.store import (
     claimed,
     computed_in,
     find_run,
+    image_cache,
     is_of_other_data,
     recorded,
     sample_folder,
@@ -61,7 +62,7 @@ def evaluate_run(run: Run, build_model: Callable = build_model, predict: Callabl
 
 def _same_data(run: Run, params: RunParameters) -> RunData:
     """The data of the run, decoded as far as the evaluation needs them, so that unusable or other data stop it before any work is done."""
-    data = find_data(params, sample_folder())
+    data = find_data(params, sample_folder(), image_cache())
     present = fingerprint(data)
     for split in (params.choosing_split, "test"):
         data.split(split)

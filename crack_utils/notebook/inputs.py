@@ -8,7 +8,7 @@ from crack_utils.many import find_runs
 from crack_utils.notebook.showing import show, show_notice, show_notices
 from crack_utils.reporting import comparison
 from crack_utils.reporting.html import literal
-from crack_utils.store import Run, find_run, is_of_other_data, sample_folder
+from crack_utils.store import Run, find_run, image_cache, is_of_other_data, sample_folder
 
 if TYPE_CHECKING:
     from crack_utils.data import RunData
@@ -90,7 +90,7 @@ def load_data(params: RunParameters) -> "RunData":
     """The data that a run's parameters name. Shows the notices of the data."""
     from crack_utils.data import data_facts, find_data  # these two functions need torch
 
-    data = find_data(params, sample_folder())
+    data = find_data(params, sample_folder(), image_cache())
     show_notices(data_facts(data))
     return data
 

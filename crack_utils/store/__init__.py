@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "files": [
-            *("REPOSITORY", "SHIPPED", "home", "relative_url", "report_dir", "report_index", "sample_folder", "timestamp"),
+            *("REPOSITORY", "SHIPPED", "home", "image_cache", "relative_url", "report_dir", "report_index", "sample_folder", "timestamp"),
             *("write_bytes", "written_whole"),
         ],
         "formats": ["portable"],

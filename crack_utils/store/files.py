@@ -3,12 +3,10 @@
 import contextlib
 import dataclasses
 import datetime
-import errno
 import io
 import json
 import os
 import pickle
-import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -19,11 +17,13 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
 
-from crack_utils.config import check_run_name
-from crack_utils.errors import MissingRun, UserError
+from crack_utils.config import check_run_name, write_bytes, writing, written_whole
+from crack_utils.errors import MissingRun
 
 if TYPE_CHECKING:
     import torch
+
+    from crack_utils.data import Cache
 
 REPOSITORY = Path(__file__).resolve().parents[2]  # of an installed package: a folder that holds nothing of this project
 SHIPPED = next(folder for folder in (REPOSITORY / "crack_utils" / "shipped", REPOSITORY) if folder.is_dir())  # of notebooks and runs/
@@ -31,7 +31,6 @@ STATE = ("model", "optimizer", "history", "best", "images", "difficulty", "uses"
 FORMAT = 2  # of params.json, metrics.json and the checkpoint; a change of their content raises this number
 # Before version 3.1, pandas loses the last bit of a number unless it is told not to.
 EXACT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
 HISTORY_COLUMNS = ["epoch", "loss", "loss_segmentation", "loss_decision"]  # then the columns of other loss terms
 LATER_COLUMNS = ["learning_rate", "time_s", "val_precision", "val_recall", "val_f1", "val_seg_threshold", "val_decision_ap"]
 
@@ -47,6 +46,14 @@ def home() -> Path:
 def sample_folder() -> Path:
     """The folder of the drawn sample."""
     return home() / "data" / "sample"
+
+
+def image_cache() -> "Cache | None":
+    """The cache of decoded images: in the folder that CRACK_CACHE names, or in ``data/cache/``; None if CRACK_CACHE is ``off``."""
+    from crack_utils.data import Cache  # needs what decodes images, which showing a run does not
+
+    folder = os.environ.get("CRACK_CACHE") or home() / "data" / "cache"
+    return None if folder == "off" else Cache(Path(folder).expanduser().absolute())
 
 
 def report_dir(run_name: str) -> Path:
@@ -67,39 +74,6 @@ def relative_url(target: Path, page: Path) -> str:
 def timestamp() -> str:
     """The time now, in UTC."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A scratch path that becomes ``path`` when the block ends without an error: no reader ever meets half a file."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        os.close(handle)
-        try:
-            yield Path(scratch)
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the errors of a full or read-only disk into a UserError that names the file and the fix."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        advice = "nothing that was finished is lost; mend this, and give the same command again"
-        raise UserError(f"{path} cannot be written ({error.strerror}); {advice}") from None
-
-
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a whole file."""
-    with written_whole(path) as scratch:
-        scratch.write_bytes(content)
 
 
 @contextlib.contextmanager

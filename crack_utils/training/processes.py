@@ -18,7 +18,7 @@ from crack_utils.config import RunParameters, launched_processes
 from crack_utils.data import find_data
 from crack_utils.errors import Interrupted, ParameterError
 from crack_utils.networks import computing, resolve_device
-from crack_utils.store import Unwritten, sample_folder
+from crack_utils.store import Unwritten, image_cache, sample_folder
 from crack_utils.training.log import Watcher
 from crack_utils.training.loop import Training
 from crack_utils.training.ranks import Alone, Group, Lost
@@ -162,7 +162,7 @@ def _help(params: RunParameters, parts: Parts, place: Place, store: dist.Store) 
                     computing(device, threads, precision, place.local_count),
                     contextlib.suppress(Interrupted),
                 ):  # process 0 tells it
-                    data = find_data(params, sample_folder())
+                    data = find_data(params, sample_folder(), image_cache())
                     Training(Unwritten(run_name), params, data, device, Watcher(), parts, signals, group, precision).fit()
         finally:
             dist.destroy_process_group()

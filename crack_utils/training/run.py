@@ -15,6 +15,7 @@ from crack_utils.store import (
     claimed,
     computed_in,
     forget_results,
+    image_cache,
     is_of_other_data,
     recorded,
     refuse_claimed,
@@ -64,7 +65,7 @@ def _train(run: Run, params: RunParameters, overwrite: bool, watcher: Watcher, p
     device, signals = team.place.device(params), StopSignals()
     precision = began_in or resolve_precision(params.precision, device)
     with computing(device, threads, precision, team.place.local_count) as machine:
-        data = find_data(params, sample_folder())
+        data = find_data(params, sample_folder(), image_cache())
         facts = parts.facts(data)  # decodes every image: unusable data stop the run before any work is done
         try:
             with signals, claimed(run, "training"):  # a second signal does not disturb what the run notes about its end
@@ -120,7 +121,7 @@ def claim_run(params: RunParameters, run_name: str | None, overwrite: bool = Fal
 
 def _name(params: RunParameters) -> str:
     """The name of a run without a given name: equal parameters and equal data have equal names, wherever the data lie."""
-    sha256 = fingerprint(find_data(params, sample_folder()))["sha256"] if params.data_root else None
+    sha256 = fingerprint(find_data(params, sample_folder(), image_cache()))["sha256"] if params.data_root else None
     return f"{params.dataset}-{params.fingerprint(sha256)}"
 
 
@@ -140,7 +141,7 @@ def _is_kept(run: Run, params: RunParameters, overwrite: bool, present: dict[str
 def present_fingerprint(params: RunParameters) -> dict[str, Any] | None:
     """The fingerprint of the data as they are now; None for the embedded sample, and for data that cannot be found."""
     try:
-        return fingerprint(find_data(params, sample_folder())) if params.data_root else None
+        return fingerprint(find_data(params, sample_folder(), image_cache())) if params.data_root else None
     except DataError as error:
         print(f"Note: the data were not compared with those of the run, because they cannot be read: {error}")
         return None

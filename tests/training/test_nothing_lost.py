@@ -4,12 +4,14 @@ import dataclasses
 import os
 import shutil
 import signal
+import time
 
 import pytest
 import torch
 from conftest import TINY, small_params, write_dataset, write_pair
 
 from crack_utils.data import augment, find_data
+from crack_utils.data.contents import YOUNG_S
 from crack_utils.errors import DataError, Interrupted, ParameterError, UserError
 from crack_utils.evaluation import evaluate_run
 from crack_utils.store import Run, load_status
@@ -225,3 +227,18 @@ def test_augmenting_an_image_leaves_the_generators_of_gpus_alone(monkeypatch):
     one, other = (augment(image, labels, 3, parts)[0] for _ in range(2))
     assert seeded == [7] and torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_training_from_the_cache_is_the_same(home, small_data, tiny_network, monkeypatch):
+    params = small_params(small_data, num_workers=1)
+    monkeypatch.setenv("CRACK_CACHE", "off")
+    plain = train_run(params, "plain", parts=tiny_network)
+    assert not (home / "data").exists()
+    monkeypatch.delenv("CRACK_CACHE")
+    time.sleep(YOUNG_S)  # of files that changed a moment ago nothing is kept
+    first, second = (train_run(params, name, parts=tiny_network) for name in ("first", "second"))
+    assert len([*(home / "data" / "cache").glob("*.pixels")]) == 3
+    for run in (first, second):
+        assert run.model.path.read_bytes() == plain.model.path.read_bytes()
+        assert run.history.load().drop(columns="time_s").equals(plain.history.load().drop(columns="time_s"))
+        assert run.params.facts() == plain.params.facts()

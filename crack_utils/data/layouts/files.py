@@ -5,7 +5,7 @@ import functools
 import importlib.util
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image, features
@@ -75,21 +75,24 @@ def _leads_back(entry: os.DirEntry) -> bool:
 
 
 def walk(root: Path) -> list[Path]:
-    """All files below a folder, by path. Links to folders are followed, unless they lead back.
+    """All files below a folder, by path. See :func:`names_below`."""
+    return sorted(map(Path, names_below(root)))
+
+
+def names_below(root: Path) -> Iterator[str]:
+    """The paths of all files below a folder. Links to folders are followed, unless they lead back.
 
     Raises:
         DataError: a folder cannot be read, or a name is not text, which no table could hold.
     """
-    files = []
     for folder, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
         above = {os.path.realpath(each) for each in (folder, *Path(folder).parents)}
         links = {name for name in folders if os.path.islink(os.path.join(folder, name))}
         folders[:] = [name for name in folders if name not in links or os.path.realpath(os.path.join(folder, name)) not in above]
-        files += [Path(folder, name) for name in names]
-    for path in files:
-        if path.name.encode(errors="replace") != path.name.encode(errors="surrogateescape"):
-            raise DataError(f"{path.parent} holds a file whose name is not text, {path.name!a}; rename it")
-    return sorted(files)
+        for name in names:
+            if name.encode(errors="replace") != name.encode(errors="surrogateescape"):
+                raise DataError(f"{folder} holds a file whose name is not text, {name!a}; rename it")
+            yield os.path.join(folder, name)
 
 
 def _refuse(error: OSError) -> None:
